@@ -1,0 +1,88 @@
+"""The one contract between front ends (regex, JSON Schema, Lark, ...) and everything above (masks, matcher, budget).
+
+A constraint is a lazy byte automaton: states are made when they are first reached, and there may be infinitely many
+(a stack makes a new state). A state is a pair, packed into one integer:
+
+    state = context << 32 | local
+
+`local` is a row of `table`: what a byte does *inside the current lexeme* (inside a JSON string, a number, a run of
+white space), the same in every context. `context` is the rest: the stack of open objects, what has been seen, what
+comes after the lexeme. A byte that leaves the lexeme *crosses*: only then is the context asked.
+
+    table[local, byte] =  next local (>= 0)   the context stays
+                          DEAD                no text of the language goes on like this
+                          CROSS               cross(context, local)[byte] is the next state, or DEAD
+                          UNFILLED            call fill(local) first; it fills the whole row
+
+So the walk of the token trie runs in compiled code over two tables, returns to Python once per new row, and what a
+lexeme does is computed once for all contexts that it appears in. An automaton without a stack (a regex) has one
+context, 0, and never crosses.
+
+Invariants that every front end keeps (tests check them for all):
+1. Every state that is reachable is alive: a completion exists. `min_bytes(state)` is the length of a shortest one,
+   `witness(state)` is one of that length. A byte that leads to a state without completion is DEAD.
+2. `min_bytes(state) == 0` iff `is_accepting(state)`.
+3. States are interned: equal residual languages need not be equal integers, but the same text always is.
+4. `table` and `exits` only grow; filled entries never change. They may be reallocated by `fill` and `cross`:
+   read the attributes anew after either.
+5. `cross` depends on `local` only through `exits[local]`: locals of one exit class cross alike in every context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+DEAD = -1
+CROSS = -2
+UNFILLED = -3
+
+LOCAL_BITS = 32
+LOCAL_MASK = (1 << LOCAL_BITS) - 1
+
+
+def pack(context: int, local: int) -> int:
+    """The state made of a context and a row of the table."""
+    return context << LOCAL_BITS | local
+
+
+class ByteAutomaton(Protocol):
+    """See the module docstring. Not safe for threads by itself: `CompiledGrammar` holds a lock around it."""
+
+    start: int
+    table: NDArray[np.int32]
+    """[capacity, 256]"""
+    exits: NDArray[np.int32]
+    """[capacity]: the exit class of each local (0 where it never crosses)"""
+
+    def fill(self, local: int) -> None:
+        """Fill `table[local]`, whole."""
+        ...
+
+    def cross(self, context: int, local: int) -> NDArray[np.int64]:
+        """[256]: for each byte that crosses from (context, local), the next state or DEAD. Entries of other bytes are DEAD.
+
+        The caller keeps the row, keyed by (context, exits[local]); it asks once.
+        """
+        ...
+
+    def is_accepting(self, state: int) -> bool: ...
+
+    def min_bytes(self, state: int) -> int:
+        """Length in bytes of a shortest completion."""
+        ...
+
+    def witness(self, state: int) -> bytes:
+        """A shortest completion. The choice among equally short ones is fixed."""
+        ...
+
+    def slice_key(self, local: int) -> Hashable | None:
+        """A name for the row's whole behaviour inside its lexeme, equal across grammars where the behaviour is.
+
+        What the vocabulary does inside a lexeme (its *slice*) is kept per key and shared by all grammars; None keeps it
+        to this automaton.
+        """
+        ...

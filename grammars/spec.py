@@ -1,0 +1,174 @@
+"""What a user can ask for: frozen, hashable descriptions of a constraint. They are the cache key of a compile.
+
+A spec knows no vocabulary and checks only its own shape; `grammars.compile` turns it into a `CompiledGrammar`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from typing import Literal as OneOf
+
+from grammars.errors import ConstraintSyntaxError
+
+PropertyOrder: TypeAlias = OneOf["schema", "any"]
+Whitespace: TypeAlias = OneOf["model", "compact", "any"]
+"""`model`: as models write JSON (", ", ": ", or a newline and indentation), never an unbounded run. `compact`: none
+outside strings but one space after `,` and `:`. `any`: what RFC 8259 allows, in runs of bounded length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """Exactly this text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of these texts or specs."""
+
+    options: tuple[Spec | str, ...]
+
+    def __init__(self, options: Iterable[Spec | str]) -> None:
+        object.__setattr__(self, "options", tuple(options))
+        if not self.options:
+            raise ConstraintSyntaxError("Choice needs at least one option")
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """A full match of `pattern`. `dialect`: "python" (as `re`) or "ecma" (as JSON Schema's `pattern`)."""
+
+    pattern: str
+    flags: int = 0
+    dialect: OneOf["python", "ecma"] = "python"
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class JsonSchema:
+    """A JSON text valid under `schema`.
+
+    schema: a dict, a bool, or JSON text. Held as JSON text, keys in the order given.
+    property_order: "schema" writes keys in the order of `properties`; "any" leaves the order to the model.
+    draft: for schemas without `$schema`: "draft4", "draft6", "draft7", "2019-09", "2020-12" (None: 2020-12).
+    resources: `{uri: schema}` for `$ref` to other documents; nothing is ever fetched.
+    formats: whether `format` is enforced (unknown formats are annotations either way).
+    max_depth: how deep arrays and objects may nest below the root, None for no bound.
+    """
+
+    schema: str
+    property_order: PropertyOrder
+    whitespace: Whitespace
+    draft: str | None
+    resources: tuple[tuple[str, str], ...]
+    formats: bool
+    max_depth: int | None
+
+    def __init__(
+        self,
+        schema: Mapping[str, Any] | bool | str,
+        *,
+        property_order: PropertyOrder = "schema",
+        whitespace: Whitespace = "model",
+        draft: str | None = None,
+        resources: Mapping[str, Any] | None = None,
+        formats: bool = True,
+        max_depth: int | None = None,
+    ) -> None:
+        text = schema if isinstance(schema, str) else json.dumps(schema, ensure_ascii=False)
+        extra = tuple((uri, json.dumps(value, ensure_ascii=False)) for uri, value in (resources or {}).items())
+        for name, value in (
+            ("schema", text),
+            ("property_order", property_order),
+            ("whitespace", whitespace),
+            ("draft", draft),
+            ("resources", extra),
+            ("formats", formats),
+            ("max_depth", max_depth),
+        ):
+            object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Lark:
+    """A text that the Lark grammar derives from its start rule."""
+
+    grammar: str
+    start: str = "start"
+
+
+@dataclass(frozen=True, slots=True)
+class Ebnf:
+    """A text that the EBNF grammar (the notation of llama.cpp's GBNF and SGLang's `ebnf`) derives from `root`."""
+
+    grammar: str
+    root: str = "root"
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A text in a named format: "json", "yaml", "csv", "sql", "python", "xml", "date", ... or one registered by the user."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """The parts, one after the other."""
+
+    parts: tuple[Spec | str, ...]
+
+    def __init__(self, *parts: Spec | str) -> None:
+        object.__setattr__(self, "parts", parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """`part` at least `least` and at most `most` times (None: no bound), `separator` between."""
+
+    part: Spec | str
+    least: int = 0
+    most: int | None = None
+    separator: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """`begin`, then a text of `content`, then `end`."""
+
+    begin: str
+    content: Spec
+    end: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """Free text; wherever `begin` of one of the tags is written, that tag's content and end must follow.
+
+    at_least_one: the text holds at least one tag. stop_after_first: nothing follows the first tag.
+    """
+
+    tags: tuple[Tag, ...]
+    at_least_one: bool = False
+    stop_after_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpTo:
+    """The texts `x` for which `x + after` satisfies `inner`, and those texts with `after` written at their end.
+
+    What a gen inside a constrained span may write when the program itself goes on with `after`: the model ends the gen
+    by writing the delimiter, or by stopping. `open=True`: `x + after` need only begin a text of `inner`.
+    """
+
+    inner: Spec
+    after: str
+    open: bool = False
+
+
+Spec: TypeAlias = (
+    Literal | Choice | Regex | JsonSchema | Lark | Ebnf | Format | Sequence | Repeat | Tagged | UpTo
+)

@@ -1,0 +1,49 @@
+"""How an engine is set up: one frozen object, resolved once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from runtime.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """Every setting of an engine.
+
+    model_path:         folder or Hugging Face id; None is the embedded model.
+    dtype:              "auto" keeps the checkpoint's dtype (float32 on a CPU without bf16 matmul).
+    device:             "auto": the GPU if there is one, else the CPU.
+    context_length:     longest prompt plus output, in tokens; None: what the model was trained for.
+    page_size:          tokens in a page of the KV pool.
+    kv_cache_bytes:     size of the KV pool; None: derived from free memory.
+    max_num_seqs:       requests that may run in one step.
+    max_num_batched_tokens: token budget of one step; longer prompts are computed in chunks.
+    jump_forward:       append forced tokens without asking the model.
+    """
+
+    model_path: str | None = None
+    tokenizer_path: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    token: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: str = "auto"
+    context_length: int | None = None
+    page_size: int = 16
+    kv_cache_bytes: int | None = None
+    gpu_memory_utilization: float = 0.9
+    max_num_seqs: int = 64
+    max_num_batched_tokens: int = 2048
+    enable_prefix_caching: bool = True
+    jump_forward: bool = True
+    num_threads: int | None = None
+    random_seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("page_size", 1), ("max_num_seqs", 1), ("max_num_batched_tokens", 1)):
+            if getattr(self, name) < least:
+                raise RequestError(f"{name}={getattr(self, name)} must be at least {least}")
+        if not 0.0 < self.gpu_memory_utilization <= 1.0:
+            raise RequestError(f"gpu_memory_utilization={self.gpu_memory_utilization} must be in (0, 1]")
