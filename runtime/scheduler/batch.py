@@ -2,19 +2,49 @@
 
 Positions of one request, with half-open intervals:
 
-    0 ............ start ............ start + len(token_ids)
-    |  in the pool  |  this step computes  |
-                         ^ logits_from: logits are returned for [logits_from, len(token_ids)), counted from `start`
+    0 ............ start ............ start + count ............ len(history.token_ids)
+    |  in the pool  |  this step computes  |  known, for later steps  |
+                         ^ start + logits_from: rows of logits are returned for [start + logits_from, start + count)
+
+The row at position `p` tells the token at `p + 1`. Where that token is known it is *scored* (prompt and forced tokens, if
+log-probabilities were asked for); where it is not, `p` is the last position known and the token is *drawn* (`samples`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.api import SamplingParams
+from runtime.api import SamplingParams, TokenLogprob
+
+
+@dataclass(frozen=True, slots=True)
+class TokenHistory:
+    """All tokens known of one request when the step is made: what penalties and the random draw depend on.
+
+    token_ids:  int64 [prompt + output], read only; its entries never change.
+    num_prompt: how many of them are the prompt.
+    seed:       of this request's draws. A draw is a function of (seed, step) alone, whatever else is in the batch.
+    """
+
+    token_ids: NDArray[np.int64]
+    num_prompt: int
+    seed: int
+
+    @property
+    def prompt_ids(self) -> NDArray[np.int64]:
+        return self.token_ids[: self.num_prompt]
+
+    @property
+    def output_ids(self) -> NDArray[np.int64]:
+        return self.token_ids[self.num_prompt :]
+
+    @property
+    def step(self) -> int:
+        """How many output tokens there are: the index of the token that is drawn next."""
+        return len(self.token_ids) - self.num_prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +55,7 @@ class ScheduledRequest:
     start:       position of the first; everything before it is in the pool.
     page_table:  int32 [ceil((start + count) / page_size)], pages that hold positions [0, start + count).
     logits_from: in [0, count]; count: no logits are wanted (a chunk of a longer prompt).
-    samples:     whether the last token's logits are drawn from.
+    samples:     whether a token is drawn from the last row. All other rows score the token that follows theirs.
     """
 
     request_id: str
@@ -35,10 +65,16 @@ class ScheduledRequest:
     logits_from: int
     samples: bool
     sampling: SamplingParams
+    history: TokenHistory
 
     @property
     def count(self) -> int:
         return len(self.token_ids)
+
+    @property
+    def num_scored(self) -> int:
+        """Rows that score a known token: positions `start + logits_from + i` score `history.token_ids[that + 1]`."""
+        return self.count - self.logits_from - self.samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +86,22 @@ class ScheduledBatch:
     @property
     def num_tokens(self) -> int:
         return sum(r.count for r in self.requests)
+
+    @property
+    def num_samples(self) -> int:
+        return sum(r.samples for r in self.requests)
+
+
+@dataclass(frozen=True, slots=True)
+class SampledTokens:
+    """What came of a step.
+
+    token_ids: int64 [num_samples], one for each request with `samples`, in the order of the batch.
+    logprobs:  one for each of them: the drawn token's, or None where `sampling.logprobs` is None.
+    scored:    by request id, one for each scored row in order; only requests with such rows have an entry. A token of the
+               prompt has `sampling.prompt_logprobs` alternatives, one of the output `sampling.logprobs`.
+    """
+
+    token_ids: NDArray[np.int64]
+    logprobs: tuple[TokenLogprob | None, ...] = ()
+    scored: dict[str, tuple[TokenLogprob, ...]] = field(default_factory=dict)
