@@ -8,6 +8,9 @@ Positions of one request, with half-open intervals:
 
 The row at position `p` tells the token at `p + 1`. Where that token is known it is *scored* (prompt and forced tokens, if
 log-probabilities were asked for); where it is not, `p` is the last position known and the token is *drawn* (`samples`).
+
+Sharing inside a step: a request may read pages that a request *before it in the batch* writes in the same step (two prompts
+with one beginning, both new). So in every layer, keys and values are written to the pool before those pages are read.
 """
 
 from __future__ import annotations
