@@ -69,6 +69,18 @@ class ByteAutomaton(Protocol):
         """
         ...
 
+    remembers: bool
+    """Whether `remember` must be called. False for most automata."""
+
+    def remember(self, before: int, text: bytes, after: int) -> int:
+        """`after` with what only the text itself can tell, such as a name or an item that must not be written twice.
+
+        `after` is where the tables lead from `before` over `text`. The matcher calls this once for each token that it has
+        advanced over, and goes on from the state returned. Masks need no such call: what the tables allow is right for any
+        one token, and a state not remembered only allows less.
+        """
+        ...
+
     def is_accepting(self, state: int) -> bool: ...
 
     def min_bytes(self, state: int) -> int:
