@@ -1,0 +1,166 @@
+"""How the attention of one step is cut into pieces that a machine does well: numpy only, shared by all backends.
+
+In comes a `RaggedBatch` and how far back its queries see; out goes an `AttentionPlan`. Each query's keys are cut into
+
+    position   0 ......... shared ......... start ....... end
+               |  segments  |  own, cached    |  own, new   |
+
+ - segments: runs of pages that several requests have in common (equal page ids at equal depth). All queries of those
+   requests attend to a segment at once; nothing in it is masked. Segments form the tree of the batch, its root first.
+ - the rest, each request's own: requests with one query are put together and padded; those with more are taken one by one.
+
+The parts of one query are merged by their log-sum-exp (FlashAttention, section 3.1; "tree attention").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.kernels.contract import RaggedBatch
+
+MIN_SAVED_TOKENS = 256
+"""A segment is worth its own product if it spares at least this many tokens from being read again."""
+MAX_PADDING = 1.5
+"""Requests with one query are padded together while the longest is at most this much longer than the shortest ..."""
+SMALL_DECODE = 64
+"""... or at most this many tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Slots [m] that every one of `rows` [r] sees whole."""
+
+    rows: NDArray[np.int64]
+    slots: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeGroup:
+    """Queries alone in their request. Row i sees slots[i, :lengths[i]]; slots [n, longest] are padded with a slot of its own."""
+
+    rows: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows [begin, end) of one request, at positions from `start`, and the slots of its keys from position `first_key` on."""
+
+    begin: int
+    end: int
+    start: int
+    first_key: int
+    slots: NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class AttentionPlan:
+    """Pieces that together hold, for each row, every key that it sees exactly once."""
+
+    segments: list[Segment] = field(default_factory=list)
+    decodes: list[DecodeGroup] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+
+
+def plan_attention(batch: RaggedBatch, sliding_window: int | None, chunk_size: int | None) -> AttentionPlan:
+    """The plan for layers that see this far. A window that is longer than every request is the same as none."""
+    plan = AttentionPlan()
+    if sliding_window is None and chunk_size is None:
+        own = _share(batch, plan) if batch.num_requests > 1 else np.zeros(1, np.int64)
+    else:
+        own = _first_visible(batch, sliding_window, chunk_size)
+    single = batch.counts == 1
+    for members in _alike(np.flatnonzero(single), batch.kv_lengths - own):
+        plan.decodes.append(_decode_group(batch, members, own))
+    for i in np.flatnonzero(~single):
+        begin, end = int(batch.query_starts[i]), int(batch.query_starts[i + 1])
+        first, last = int(own[i]), int(batch.kv_lengths[i])
+        plan.blocks.append(Block(begin, end, int(batch.starts[i]), first, batch.slots(int(i), first, last)))
+    return plan
+
+
+def limits_nothing(batch: RaggedBatch, sliding_window: int | None, chunk_size: int | None) -> bool:
+    """Whether no request of this step is long enough to feel the limit."""
+    longest = int(batch.kv_lengths.max())
+    return (sliding_window is None or longest <= sliding_window) and (chunk_size is None or longest <= chunk_size)
+
+
+def _first_visible(batch: RaggedBatch, sliding_window: int | None, chunk_size: int | None) -> NDArray[np.int64]:
+    """The first position that any query of each request sees."""
+    first = np.zeros_like(batch.starts)
+    if sliding_window is not None:
+        first = np.maximum(first, batch.starts - sliding_window + 1)
+    if chunk_size is not None:
+        first = np.maximum(first, batch.starts // chunk_size * chunk_size)
+    return first
+
+
+def _alike(members: NDArray[np.int64], lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Splits requests into runs of similar length, shortest first; in the order of the batch if one run holds them all."""
+    if not len(members):
+        return
+    own = lengths[members]
+    if own.max() <= max(SMALL_DECODE, MAX_PADDING * own.min()):
+        yield members
+        return
+    order = members[np.argsort(own, kind="stable")]
+    begin = 0
+    for i in range(1, len(order) + 1):
+        if i == len(order) or lengths[order[i]] > max(SMALL_DECODE, MAX_PADDING * lengths[order[begin]]):
+            yield order[begin:i]
+            begin = i
+
+
+def _decode_group(batch: RaggedBatch, members: NDArray[np.int64], own: NDArray[np.int64]) -> DecodeGroup:
+    lengths = batch.kv_lengths[members] - own[members]
+    slots = np.empty((len(members), int(lengths.max())), dtype=np.int64)
+    for row, i in enumerate(members):
+        mine = batch.slots(int(i), int(own[i]), int(batch.kv_lengths[i]))
+        slots[row, : len(mine)] = mine
+        slots[row, len(mine) :] = mine[-1]
+    return DecodeGroup(batch.query_starts[members], slots, lengths)
+
+
+def _share(batch: RaggedBatch, plan: AttentionPlan) -> NDArray[np.int64]:
+    """Adds the segments worth having; returns, for each request, the position where its own part begins."""
+    shareable = batch.starts // batch.page_size
+    own = np.zeros(batch.num_requests, dtype=np.int64)
+    tables = [batch.page_tables[i][: shareable[i]] for i in range(batch.num_requests)]
+    order = sorted(
+        (i for i in range(batch.num_requests) if shareable[i]), key=lambda i: tables[i].astype(">i4").tobytes()
+    )
+    if len(order) < 2:
+        return own
+    common = [_common_pages(tables[a], tables[b]) for a, b in zip(order, order[1:], strict=False)]
+    # A stack of (first, last + 1, pages already given to a segment) over `order`.
+    groups = [(0, len(order), 0)]
+    while groups:
+        begin, end, depth = groups.pop()
+        if end - begin < 2:
+            continue
+        least = min(common[begin : end - 1])
+        if (end - begin - 1) * (least - depth) * batch.page_size >= MIN_SAVED_TOKENS:
+            members = order[begin:end]
+            plan.segments.append(_segment(batch, members, depth, least))
+            own[members] = least * batch.page_size
+            depth = least
+        cuts = [i + 1 for i in range(begin, end - 1) if common[i] == least]
+        groups.extend((a, b, depth) for a, b in zip([begin, *cuts], [*cuts, end], strict=True))
+    return own
+
+
+def _segment(batch: RaggedBatch, members: list[int], depth: int, least: int) -> Segment:
+    rows = np.concatenate([np.arange(batch.query_starts[i], batch.query_starts[i + 1]) for i in sorted(members)])
+    return Segment(rows, batch.slots(members[0], depth * batch.page_size, least * batch.page_size))
+
+
+def _common_pages(a: NDArray[np.int32], b: NDArray[np.int32]) -> int:
+    """How many leading entries are equal."""
+    shorter = min(len(a), len(b))
+    different = np.flatnonzero(a[:shorter] != b[:shorter])
+    return int(different[0]) if len(different) else shorter

@@ -1,0 +1,185 @@
+"""Attention of one step on a CPU, in torch's own kernels.
+
+In comes a step's `RaggedBatch`, then one `attend` a layer (`runtime.kernels.contract.Attention`). How the work is cut is
+`attention_plan`'s, the products are `cpu_products`'; here they are put together. Plans depend on how far a layer sees, and are
+made once a step for each such reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from runtime.kernels.attention_plan import AttentionPlan, Block, DecodeGroup, Segment, limits_nothing, plan_attention
+from runtime.kernels.contract import AttentionLayer, RaggedBatch
+from runtime.kernels.cpu_products import (
+    Part,
+    add_sinks,
+    attend_all,
+    attend_causal,
+    attend_masked,
+    attend_padded,
+    merge,
+    score_dtype,
+)
+from runtime.kernels.reference import visible
+
+Index = slice | torch.Tensor
+Reach = tuple[int | None, int | None]
+"""Sliding window and chunk size of a layer."""
+
+
+class CpuAttention:
+    """See `runtime.kernels.contract.Attention`."""
+
+    def __init__(self, batch: RaggedBatch) -> None:
+        self._batch = batch
+        self._plans: dict[Reach, _Plan] = {}
+
+    def attend(
+        self,
+        layer: AttentionLayer,
+        query: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        sinks: torch.Tensor | None,
+    ) -> torch.Tensor:
+        plan = self._plan((layer.sliding_window, layer.chunk_size))
+        if plan.whole is not None and sinks is None:
+            return plan.whole.attend(layer, query, keys, values)[0].to(query.dtype)
+        shape = (query.shape[0], layer.num_heads, layer.value_dim)
+        if not plan.merges and sinks is None:
+            out = query.new_empty(shape)
+            for piece in plan.pieces:
+                out[piece.rows] = piece.attend(layer, query[piece.rows], keys, values)[0].to(out.dtype)
+            return out
+        dtype = score_dtype(query.dtype)
+        total = (query.new_zeros(shape, dtype=dtype), query.new_full(shape[:2], float("-inf"), dtype=dtype))
+        for piece in plan.pieces:
+            merge(total, piece.rows, piece.attend(layer, query[piece.rows], keys, values))
+        if sinks is not None:
+            add_sinks(total, sinks)
+        return total[0].to(query.dtype)
+
+    def _plan(self, reach: Reach) -> _Plan:
+        plan = self._plans.get(reach)
+        if plan is None:
+            if reach != (None, None) and limits_nothing(self._batch, *reach):
+                plan = self._plan((None, None))
+            else:
+                plan = _Plan(plan_attention(self._batch, *reach), reach, int(self._batch.query_starts[-1]))
+            self._plans[reach] = plan
+        return plan
+
+
+class _Plan:
+    """An `AttentionPlan` with its indices as torch takes them.
+
+    whole:  the only piece, if it has all rows in order.
+    merges: whether some row has keys in more than one piece.
+    """
+
+    def __init__(self, plan: AttentionPlan, reach: Reach, num_rows: int) -> None:
+        self.pieces: list[_Shared | _Padded | _Causal | _Masked] = [_Shared.of(s) for s in plan.segments]
+        self.pieces.extend(_Padded.of(d) for d in plan.decodes)
+        for block in plan.blocks:
+            self.pieces.extend(_block_pieces(block, reach))
+        rows_in_pieces = sum(piece.num_rows for piece in self.pieces)
+        self.merges = rows_in_pieces != num_rows
+        self.whole = self.pieces[0] if len(self.pieces) == 1 and self.pieces[0].rows == slice(0, num_rows) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """Rows that all see the same slots whole."""
+
+    rows: Index
+    num_rows: int
+    slots: Index
+
+    @classmethod
+    def of(cls, segment: Segment) -> _Shared:
+        return cls(_index(segment.rows), len(segment.rows), _index(segment.slots))
+
+    def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
+        return attend_all(layer, query, _take(keys, self.slots), _take(values, self.slots))
+
+
+@dataclass(frozen=True, slots=True)
+class _Padded:
+    """Rows alone in their request, each with slots of its own."""
+
+    rows: Index
+    num_rows: int
+    slots: Index
+    bias: torch.Tensor | None
+
+    @classmethod
+    def of(cls, group: DecodeGroup) -> _Padded:
+        bias = None
+        num_rows, longest = group.slots.shape
+        if group.lengths.min() < longest:
+            padding = np.arange(longest) >= group.lengths[:, None]
+            bias = torch.from_numpy(np.where(padding, np.float32("-inf"), np.float32(0)))[:, None, None]
+        return cls(_index(group.rows), num_rows, _index(group.slots.reshape(-1)), bias)
+
+    def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
+        shape = (self.num_rows, -1)
+        own_keys, own_values = (
+            _take(keys, self.slots).unflatten(0, shape),
+            _take(values, self.slots).unflatten(0, shape),
+        )
+        return attend_padded(layer, query, own_keys, own_values, self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class _Causal:
+    """Rows of one request that see the slots up to their own."""
+
+    rows: slice
+    num_rows: int
+    slots: Index
+
+    def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
+        return attend_causal(layer, query, _take(keys, self.slots), _take(values, self.slots))
+
+
+@dataclass(frozen=True, slots=True)
+class _Masked:
+    """Rows of one request that see some of the slots."""
+
+    rows: slice
+    num_rows: int
+    slots: Index
+    mask: torch.Tensor
+
+    def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
+        return attend_masked(layer, query, _take(keys, self.slots), _take(values, self.slots), self.mask)
+
+
+def _block_pieces(block: Block, reach: Reach) -> Iterator[_Shared | _Causal | _Masked]:
+    rows, count = slice(block.begin, block.end), block.end - block.begin
+    if reach != (None, None):
+        mask = visible(*reach, block.start, count, len(block.slots), block.first_key)
+        yield _Masked(rows, count, _index(block.slots), mask)
+        return
+    cached = block.start - block.first_key
+    if cached:
+        yield _Shared(rows, count, _index(block.slots[:cached]))
+    yield _Causal(rows, count, _index(block.slots[cached:]))
+
+
+def _index(numbers: NDArray[np.int64]) -> Index:
+    """A slice where the numbers follow each other (then taking them copies nothing), else a tensor."""
+    first, last = int(numbers[0]), int(numbers[-1])
+    if last - first == len(numbers) - 1 and bool((np.diff(numbers) == 1).all()):
+        return slice(first, last + 1)
+    return torch.from_numpy(np.ascontiguousarray(numbers))
+
+
+def _take(pool: torch.Tensor, index: Index) -> torch.Tensor:
+    return pool[index] if isinstance(index, slice) else pool.index_select(0, index)

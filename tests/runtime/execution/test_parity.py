@@ -1,0 +1,60 @@
+"""Ragged, chunked, paged and shared against the family's own full forward and `generate`, in float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from runtime.config import EngineConfig
+from runtime.execution.model_runner import ModelRunner
+from runtime.kernels import attention_plan
+from runtime.model.loader import load
+from tests.runtime.execution.stepping import Hand, HandRequest
+from tests.runtime.model.families import EOS, FAMILIES, MORE_FAMILIES, VOCAB_SIZE, tiny_model
+
+KV_BYTES = 64 << 20
+TOLERANCE = 1e-4
+NEW_TOKENS = 12
+
+
+@pytest.fixture(scope="module", params=[*FAMILIES, *(pytest.param(f, marks=pytest.mark.slow) for f in MORE_FAMILIES)])
+def model_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_model(request.param, tmp_path_factory.mktemp("models"))
+
+
+@pytest.mark.parametrize("page_size", [1, 16])
+def test_ragged_steps_equal_the_full_forward(model_path: str, page_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention_plan, "MIN_SAVED_TOKENS", 1)  # every shared page becomes a segment
+    config = EngineConfig(model_path=model_path, page_size=page_size, kv_cache_bytes=KV_BYTES, dtype="float32")
+    hand = Hand(ModelRunner(load(config), config))
+    torch.manual_seed(1)
+    trunk = _random_ids(37)
+    first, second, third = hand.request(trunk), hand.request(_random_ids(23)), hand.request(_random_ids(5))
+    hand.step((first, 20), (second, 7), (third, 4))  # chunks of prompts
+    hand.step((first, 17), (second, 16), (third, 1))  # the rest, one of them alone in its request
+    fourth = hand.fork(first, trunk[:34] + _random_ids(9))
+    fifth = hand.fork(first, trunk[:36] + _random_ids(3))
+    hand.step((fourth, len(fourth.tokens) - fourth.computed), (fifth, len(fifth.tokens) - fifth.computed))
+    requests = [first, second, third, fourth, fifth]
+    prompts = [list(request.tokens) for request in requests]
+    hand.decode(requests, NEW_TOKENS)
+    _compare(model_path, requests, prompts)
+
+
+def _random_ids(count: int) -> list[int]:
+    return torch.randint(3, VOCAB_SIZE, (count,)).tolist()
+
+
+def _compare(model_path: str, requests: list[HandRequest], prompts: list[list[int]]) -> None:
+    reference = AutoModelForCausalLM.from_pretrained(model_path, attn_implementation="eager").eval()
+    for request, prompt in zip(requests, prompts, strict=True):
+        with torch.inference_mode():
+            logits = reference(input_ids=torch.tensor([request.tokens]), use_cache=False).logits[0]
+            generated = reference.generate(
+                torch.tensor([prompt]), do_sample=False, max_new_tokens=NEW_TOKENS, eos_token_id=None, pad_token_id=EOS
+            )[0].tolist()
+        torch.testing.assert_close(torch.stack(request.logits), logits.float(), atol=TOLERANCE, rtol=1e-4)
+        assert request.tokens == generated
