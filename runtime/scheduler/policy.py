@@ -1,0 +1,51 @@
+"""In which order waiting branches are admitted. Running branches always go first; see the scheduler."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from runtime.cache.prefix_cache import PrefixCache
+from runtime.scheduler.branch import Branch
+from runtime.scheduler.waiting import WaitingQueue
+
+
+class AdmissionPolicy(Protocol):
+    def order(self, waiting: WaitingQueue, cache: PrefixCache) -> list[Branch]:
+        """The window of `waiting`, first to be admitted first."""
+        ...
+
+
+class FirstComeFirstServed:
+    """By rank: arrival and priority."""
+
+    def order(self, waiting: WaitingQueue, cache: PrefixCache) -> list[Branch]:
+        return list(waiting.window())
+
+
+class LongestPrefixMatch:
+    """Within a priority, the longest cached prefix first (RadixAttention's cache-aware order).
+
+    Those that go on alike after it stay together, so that the first computes what the others share. Those overtaken too
+    often come before all.
+    """
+
+    def order(self, waiting: WaitingQueue, cache: PrefixCache) -> list[Branch]:
+        overdue: list[Branch] = []
+        keyed: list[tuple[tuple[int, int, float, float], Branch]] = []
+        group_rank: dict[tuple[int, int, bytes], float] = {}
+        for branch in waiting.window():
+            if waiting.is_overdue(branch):
+                overdue.append(branch)
+                continue
+            match = branch.match = cache.match(branch.keys, branch.salt, branch.match)
+            following = branch.keys[match.length : match.length + cache.page_size].tobytes()
+            rank = group_rank.setdefault((id(match.node), match.length, following), branch.rank)
+            keyed.append(((branch.priority, -match.length, rank, branch.rank), branch))
+        keyed.sort(key=lambda pair: pair[0])
+        return overdue + [branch for _, branch in keyed]
+
+
+POLICIES: dict[str, type[AdmissionPolicy]] = {
+    "lpm": LongestPrefixMatch,
+    "fcfs": FirstComeFirstServed,
+}
