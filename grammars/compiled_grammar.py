@@ -1,0 +1,89 @@
+"""A constraint compiled for a vocabulary, shared by all requests that ask for it.
+
+In: an automaton. Out: matchers, one a request, and what holds before the first token: the least budget, the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grammars import mask_kernels as kernel
+from grammars.automaton import DEAD, ByteAutomaton
+from grammars.errors import BudgetError, ConformError, UnsatisfiableConstraintError
+from grammars.limits import Limits
+from grammars.matcher import Matcher
+from grammars.spec import Spec
+from grammars.token_mask import TokenMasks
+from grammars.vocabulary import Vocabulary
+
+
+class CompiledGrammar:
+    """Immutable to its users. Inside it learns states and masks as they are reached; safe for threads."""
+
+    def __init__(self, spec: Spec, automaton: ByteAutomaton, vocabulary: Vocabulary, limits: Limits) -> None:
+        self.spec = spec
+        self.vocabulary = vocabulary
+        self.limits = limits
+        self._automaton = automaton
+        self._masks = TokenMasks(automaton, vocabulary, limits)
+        if self._needed(automaton.start) == kernel.IMPOSSIBLE:
+            raise UnsatisfiableConstraintError(
+                "no tokens of this vocabulary write a text that satisfies the constraint: it lacks some bytes"
+            )
+
+    def __repr__(self) -> str:
+        return f"CompiledGrammar({type(self.spec).__name__}, {self.vocabulary!r})"
+
+    def matcher(self, budget: int | None = None, prefix: str | bytes = b"") -> Matcher:
+        """A cursor behind `prefix`, text that is written already and takes nothing of the budget.
+
+        budget: tokens that may be written, end tokens not counted; None: no bound.
+        Raises ConformError if no text of the constraint begins with the prefix, BudgetError if no completion is known
+        that fits.
+        """
+        state = self._state_after(prefix.encode() if isinstance(prefix, str) else prefix)
+        if budget is not None and not self._masks.fits(state, budget):
+            raise BudgetError(budget, self._needed(state))
+        return Matcher(self._masks, state, budget)
+
+    def min_tokens(self, prefix: str | bytes = b"") -> int:
+        """Tokens of the shortest completion of `prefix` that is known: the least budget that `matcher` takes."""
+        return self._needed(self._state_after(prefix.encode() if isinstance(prefix, str) else prefix))
+
+    def report(self) -> Any:
+        """What is enforced, as the constraint's front end reports it; None where it has nothing to say."""
+        report = getattr(self._automaton, "report", None)
+        return report() if report is not None else None
+
+    def fill_masks(self, matchers: Iterable[Matcher], rows: NDArray[np.int32]) -> None:
+        """`rows[k]` becomes the mask of the k-th matcher. rows: int32 [n, ceil(V / 32)]."""
+        for matcher, row in zip(matchers, rows, strict=True):
+            matcher.fill_mask(row)
+
+    def _needed(self, state: int) -> int:
+        with self._masks.lock:
+            return self._masks.completions.tokens(state)
+
+    def _state_after(self, prefix: bytes) -> int:
+        transitions = self._masks.transitions
+        with self._masks.lock:
+            state = self._automaton.start
+            for offset, byte in enumerate(prefix):
+                following = transitions.step(state, byte)
+                if following == DEAD:
+                    raise ConformError(prefix, offset, self._expected(state))
+                state = transitions.remember(state, bytes((byte,)), following)
+            if self._needed(state) == kernel.IMPOSSIBLE:
+                raise ConformError(prefix, len(prefix), "text that this vocabulary has tokens for")
+            return state
+
+    def _expected(self, state: int) -> str:
+        """What may follow `state`, in words."""
+        live = bytes(b for b, following in enumerate(self._masks.transitions.successors(state)) if following != DEAD)
+        shown = " ".join(repr(chr(byte)) if byte < 0x80 else f"0x{byte:02X}" for byte in live[:16])
+        named = f"one of {shown}{' ...' if len(live) > 16 else ''}" if live else "nothing more"
+        return f"the end, or {named}" if live and self._masks.is_accepting(state) else named

@@ -1,0 +1,73 @@
+"""From a spec and a vocabulary to a `CompiledGrammar`: pure, cached, safe for threads.
+
+In: a spec, a vocabulary, limits. Out: `CompiledGrammar`, shared by all requests with that constraint; a request has a
+`Matcher` of its own. What a spec means is up to its front end, looked up by the spec's type.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from grammars.automaton import ByteAutomaton
+from grammars.compiled_grammar import CompiledGrammar
+from grammars.errors import UnsupportedConstraintError
+from grammars.limits import DEFAULT_LIMITS, Limits
+from grammars.spec import Choice, Literal, Spec
+from grammars.texts import TextsAutomaton
+from grammars.vocabulary import Vocabulary
+
+FrontEnd = Callable[[Any, Limits], ByteAutomaton]
+
+_CACHED = 256
+
+
+def _literal(spec: Literal, limits: Limits) -> ByteAutomaton:
+    return TextsAutomaton([spec.text])
+
+
+def _choice(spec: Choice, limits: Limits) -> ByteAutomaton:
+    texts = [option for option in spec.options if isinstance(option, str)]
+    if len(texts) == len(spec.options):
+        return TextsAutomaton(texts)
+    raise UnsupportedConstraintError("a Choice of specs")
+
+
+FRONT_ENDS: Mapping[type, FrontEnd] = MappingProxyType({Literal: _literal, Choice: _choice})
+
+
+def automaton_of(spec: Spec, limits: Limits = DEFAULT_LIMITS) -> ByteAutomaton:
+    """The automaton of a spec, by the front end of its type."""
+    front_end = FRONT_ENDS.get(type(spec))
+    if front_end is None:
+        raise UnsupportedConstraintError(f"{type(spec).__name__} is no constraint; use one of grammars.spec")
+    return front_end(spec, limits)
+
+
+class Compiler:
+    """Compiles, and keeps the grammars used last."""
+
+    def __init__(self, cached: int = _CACHED) -> None:
+        self._cached = cached
+        self._grammars: OrderedDict[tuple[Spec, Vocabulary, Limits], CompiledGrammar] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def compile(self, spec: Spec, vocabulary: Vocabulary, limits: Limits = DEFAULT_LIMITS) -> CompiledGrammar:
+        """The grammar of `spec` over `vocabulary`. Raises what `grammars.errors` lists."""
+        key = (spec, vocabulary, limits)
+        with self._lock:
+            if key in self._grammars:
+                self._grammars.move_to_end(key)
+                return self._grammars[key]
+        grammar = CompiledGrammar(spec, automaton_of(spec, limits), vocabulary, limits)
+        with self._lock:
+            grammar = self._grammars.setdefault(key, grammar)
+            while len(self._grammars) > self._cached:
+                self._grammars.popitem(last=False)
+        return grammar
+
+
+compile = Compiler().compile

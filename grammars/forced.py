@@ -1,0 +1,120 @@
+"""Text that must come next, and its tokens.
+
+In: a state, and the tokens written so far. Out: the tokens of the only text that can follow, cut as the tokenizer would
+cut the whole. Nothing is taken here: the matcher does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from grammars import mask_kernels as kernel
+from grammars.transitions import Transitions
+from grammars.vocabulary import Vocabulary
+
+_LONGEST = 4096
+"""Bytes of forced text found at once"""
+_CONTEXTS = (8, 2, 0)
+"""How many tokens before the forced text are cut anew with it; the first that come out unchanged count"""
+_ANCHORS = ("", "\n")
+"""Texts put before, for tokenizers that add a space to the beginning of a text"""
+_REMEMBERED = 10_000
+
+
+class ForcedText:
+    """What must come next in each state of one automaton. Callers hold the lock of `TokenMasks`."""
+
+    def __init__(self, transitions: Transitions, vocabulary: Vocabulary) -> None:
+        self._transitions = transitions
+        self._vocabulary = vocabulary
+        self._texts: dict[int, bytes] = {}
+
+    def is_final(self, state: int) -> bool:
+        """Whether no byte can follow."""
+        return self._transitions.only_byte(state) < 0
+
+    def tokens(self, state: int, written: Sequence[int]) -> list[int]:
+        """The tokens that must come next behind the tokens `written`.
+
+        Held back is the end of the text that could merge with what comes after it: text from which some token of the
+        vocabulary begins and goes on into text that may follow.
+        """
+        text = self._texts.get(state)
+        if text is None:
+            if len(self._texts) >= _REMEMBERED:
+                self._texts.clear()
+            text = self._texts[state] = self._settled(*self._only_text(state))
+        return self._cut(text, written) if text else []
+
+    def _only_text(self, state: int) -> tuple[bytes, int]:
+        """The longest text that every continuation of `state` begins with, and the state after it.
+
+        The text cannot end within it.
+        """
+        text = bytearray()
+        while len(text) < _LONGEST and not self._transitions.is_accepting(state):
+            byte = self._transitions.only_byte(state)
+            if not 0 <= byte < kernel.SEVERAL:
+                break
+            text.append(byte)
+            state = self._transitions.remember(state, bytes((byte,)), self._transitions.step(state, byte))
+        return bytes(text), state
+
+    def _settled(self, text: bytes, end: int) -> bytes:
+        """`text` up to where a token could begin that goes beyond its end, from the state `end`."""
+        trie = self._vocabulary.trie
+        keys, children = self._vocabulary.child_index
+        for start in range(max(0, len(text) - trie.max_depth), len(text)):
+            node = -1
+            for byte in text[start:]:
+                node = kernel.child_of(keys, children, node, byte)
+                if node < 0:
+                    break
+            if node >= 0 and self._transitions.goes_on(trie, node, end):
+                return text[:start]
+        return text
+
+    def _cut(self, text: bytes, written: Sequence[int]) -> list[int]:
+        """Tokens of the beginning of `text`, whole characters, as the tokenizer cuts it behind `written`."""
+        for tokens in self._encodings(text, written):
+            if b"".join(self._vocabulary.text_tokens[token] for token in tokens) == text:
+                return tokens
+        return self._longest_matches(text)
+
+    def _encodings(self, text: bytes, written: Sequence[int]) -> Iterator[list[int]]:
+        encode = self._vocabulary.encode
+        if encode is None:
+            return
+        for count in _CONTEXTS:
+            context = list(written[-count:]) if count else []
+            if len(context) < count and count != _CONTEXTS[0]:
+                continue
+            before = b"".join(self._vocabulary.text_tokens[token] for token in context)
+            try:
+                whole = (before + text).decode()
+            except UnicodeDecodeError:
+                continue
+            for anchor in _ANCHORS:
+                fixed = [*encode(anchor), *context] if anchor else context
+                tokens = list(encode(anchor + whole))
+                if tokens[: len(fixed)] == fixed:
+                    yield tokens[len(fixed) :]
+
+    def _longest_matches(self, text: bytes) -> list[int]:
+        trie = self._vocabulary.trie
+        keys, children = self._vocabulary.child_index
+        tokens: list[int] = []
+        offset = 0
+        while offset < len(text):
+            node, longest = -1, None
+            for end in range(offset, len(text)):
+                node = kernel.child_of(keys, children, node, text[end])
+                if node < 0:
+                    break
+                if trie.first[node] != trie.first[node + 1]:
+                    longest = (int(trie.tokens[trie.first[node]]), end + 1)
+            if longest is None:
+                break
+            token, offset = longest
+            tokens.append(token)
+        return tokens

@@ -1,0 +1,327 @@
+"""Compiled loops over the tables of an automaton and the arrays of a trie.
+
+They read their operands through addresses, because a call costs as much as its arguments are many: `tables` is the
+address of the `int64` array `Transitions.tables`, `trie` that of `TokenTrie.addresses`. Whoever calls keeps those
+arrays and all that they point to alive, and no two threads use one `tables` at a time.
+
+A kernel that needs a row which is not there yet writes which one into `tables` and returns a negative code; the caller
+fills it and calls again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from grammars.automaton import CROSS, DEAD, LOCAL_MASK, UNFILLED
+
+DONE = 0
+MISSING_ROW = -2
+"""`tables[MISS_LOCAL]` has no filled row"""
+MISSING_CROSSING = -3
+"""the crossing row of `tables[MISS_CONTEXT]`, `tables[MISS_LOCAL]` is not there"""
+
+# The fields of `tables`.
+(
+    TABLE,  # address of int32 [locals, 256]
+    EXITS,  # address of int32 [locals]
+    KEYS,  # address of int64 [KEY_MASK + 1]: context << 32 | exit class, or EMPTY_KEY
+    ROWS,  # address of int32 [KEY_MASK + 1]: the crossing row of each key
+    KEY_MASK,
+    CROSSINGS,  # address of int64 [crossing rows, 256]
+    TEXTS,  # address of uint8: the bytes of all tokens, one after the other
+    STARTS,  # address of int64 [tokens + 1]: where each begins
+    TOKENS,  # how many tokens
+    STACK,  # address of int64 [bytes of the longest token + 1]: the states on the way to a node
+    POSITION,  # the node at which a walk goes on
+    VISITED,  # nodes that walks have visited
+    MISS_CONTEXT,
+    MISS_LOCAL,
+    FIELDS,
+) = range(15)
+
+EMPTY_KEY = -1
+FULL = -4
+"""`landings` needs a longer table"""
+SEVERAL = 256
+IMPOSSIBLE = 1 << 30
+"""More tokens than any text takes: there is no way"""
+
+
+def _pointer(kind: Any) -> Any:
+    """An intrinsic that turns an address into a pointer to `kind`."""
+
+    @intrinsic
+    def pointer(typing_context: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(kind)(types.int64), codegen
+
+    return pointer
+
+
+int64_at = _pointer(types.int64)
+int32_at = _pointer(types.int32)
+uint8_at = _pointer(types.uint8)
+
+
+@njit("int64(int64, int64)", cache=True, inline="never")
+def slot_of(key, key_mask):  # type: ignore[no-untyped-def]
+    """Where the search for a key begins in a table of `key_mask + 1` slots."""
+    mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64(mixed >> np.uint64(29)) & key_mask
+
+
+@njit("void(int64[::1], int32[::1], int64, int32)", cache=True)
+def insert_key(keys, rows, key, row):  # type: ignore[no-untyped-def]
+    """Put `key -> row` into the open-addressing table (keys, rows); there is room."""
+    mask = len(keys) - 1
+    slot = slot_of(key, mask)
+    while keys[slot] != EMPTY_KEY:
+        slot = (slot + 1) & mask
+    keys[slot] = key
+    rows[slot] = row
+
+
+@njit("int64(int64, int64, int64)", cache=True)
+def step(tables, state, byte):  # type: ignore[no-untyped-def]
+    """The next state, DEAD, MISSING_ROW or MISSING_CROSSING."""
+    t = int64_at(tables)
+    local = state & LOCAL_MASK
+    following = np.int64(int32_at(t[TABLE])[local * 256 + byte])
+    if following >= 0:
+        return (state & ~LOCAL_MASK) | following
+    if following == DEAD:
+        return DEAD
+    if following == UNFILLED:
+        t[MISS_LOCAL] = local
+        return MISSING_ROW
+    key = (state & ~LOCAL_MASK) | np.int64(int32_at(t[EXITS])[local])
+    keys = int64_at(t[KEYS])
+    slot = slot_of(key, t[KEY_MASK])
+    while keys[slot] != key:
+        if keys[slot] == EMPTY_KEY:
+            t[MISS_CONTEXT] = state >> 32
+            t[MISS_LOCAL] = local
+            return MISSING_CROSSING
+        slot = (slot + 1) & t[KEY_MASK]
+    row = np.int64(int32_at(t[ROWS])[slot])
+    return int64_at(t[CROSSINGS])[row * 256 + byte]
+
+
+@njit("int64(int64, int64, int64)", cache=True)
+def advance(tables, state, token):  # type: ignore[no-untyped-def]
+    """The state after the bytes of `token`; DEAD also where it has none, or is no token; or a miss."""
+    t = int64_at(tables)
+    if token < 0 or token >= t[TOKENS]:
+        return np.int64(DEAD)
+    text = uint8_at(t[TEXTS])
+    start = int64_at(t[STARTS])[token]
+    stop = int64_at(t[STARTS])[token + 1]
+    if start == stop:
+        return np.int64(DEAD)
+    for k in range(start, stop):
+        state = step(tables, state, np.int64(text[k]))
+        if state < 0:
+            return state
+    return state
+
+
+@njit("int64(int64, int64, int64, int32[::1])", cache=True)
+def walk(tables, trie, state, row):  # type: ignore[no-untyped-def]
+    """Set the bit of every token of the trie that is alive from `state`. DONE, or a miss: then call again to go on.
+
+    `tables[POSITION]` must be 0 at the first call.
+    """
+    t = int64_at(tables)
+    a = int64_at(trie)
+    byte = uint8_at(a[0])
+    depth = int32_at(a[1])
+    end = int32_at(a[2])
+    first = int32_at(a[3])
+    tokens = int32_at(a[4])
+    n = a[5]
+    stack = int64_at(t[STACK])
+    stack[0] = state
+    i = t[POSITION]
+    visited = 0
+    while i < n:
+        d = depth[i]
+        following = step(tables, stack[d - 1], np.int64(byte[i]))
+        visited += 1
+        if following >= 0:
+            stack[d] = following
+            for k in range(first[i], first[i + 1]):
+                token = tokens[k]
+                row[token >> 5] |= np.int32(1) << (token & 31)
+            i += 1
+        elif following == DEAD:
+            i = end[i]
+        else:
+            t[POSITION] = i
+            t[VISITED] += visited
+            return following
+    t[VISITED] += visited
+    return np.int64(DONE)
+
+
+@njit("int64(int64, int64, int64, int64[::1], int32[::1])", cache=True)
+def landings(tables, trie, state, keys, landing):  # type: ignore[no-untyped-def]
+    """As `walk`, but note for each token that is alive where it leads: `keys[landing[token]]` is the state after it.
+
+    keys: a hash table of states, EMPTY_KEY where free, a power of two long. landing: [tokens], -1 for those not alive;
+    of length 0 where nobody asks. FULL: `keys` is half full; begin anew with a longer one.
+    """
+    t = int64_at(tables)
+    a = int64_at(trie)
+    byte = uint8_at(a[0])
+    depth = int32_at(a[1])
+    end = int32_at(a[2])
+    first = int32_at(a[3])
+    tokens = int32_at(a[4])
+    n = a[5]
+    stack = int64_at(t[STACK])
+    stack[0] = state
+    i = t[POSITION]
+    key_mask = len(keys) - 1
+    count = 0
+    for slot in range(len(keys)):
+        count += keys[slot] != EMPTY_KEY
+    slot = np.int64(0)
+    while i < n:
+        d = depth[i]
+        following = step(tables, stack[d - 1], np.int64(byte[i]))
+        if following >= 0:
+            stack[d] = following
+            if first[i] != first[i + 1]:
+                if keys[slot] != following:
+                    slot = slot_of(following, key_mask)
+                    while keys[slot] != following:
+                        if keys[slot] == EMPTY_KEY:
+                            keys[slot] = following
+                            count += 1
+                            break
+                        slot = (slot + 1) & key_mask
+                    if 2 * count > key_mask:
+                        return np.int64(FULL)
+                if len(landing):
+                    for k in range(first[i], first[i + 1]):
+                        landing[tokens[k]] = slot
+            i += 1
+        elif following == DEAD:
+            i = end[i]
+        else:
+            t[POSITION] = i
+            return following
+    return np.int64(DONE)
+
+
+@njit("int64(int64, int64, int64, int64)", cache=True)
+def goes_on(tables, trie, node, state):  # type: ignore[no-untyped-def]
+    """1 if a token below `node` is alive when its bytes below the node are read from `state`, else 0; or a miss."""
+    t = int64_at(tables)
+    a = int64_at(trie)
+    byte = uint8_at(a[0])
+    depth = int32_at(a[1])
+    end = int32_at(a[2])
+    first = int32_at(a[3])
+    stack = int64_at(t[STACK])
+    top = depth[node]
+    stack[top] = state
+    i = node + 1
+    while i < end[node]:
+        d = depth[i]
+        following = step(tables, stack[d - 1], np.int64(byte[i]))
+        if following >= 0:
+            if first[i] != first[i + 1]:
+                return np.int64(1)
+            stack[d] = following
+            i += 1
+        elif following == DEAD:
+            i = end[i]
+        else:
+            return following
+    return np.int64(0)
+
+
+@njit("int64(int64, int64)", cache=True)
+def only_byte(tables, state):  # type: ignore[no-untyped-def]
+    """The byte that must come next; DEAD if none can, SEVERAL if there is a choice; or a miss."""
+    found = np.int64(DEAD)
+    for byte in range(256):
+        following = step(tables, state, np.int64(byte))
+        if following >= 0:
+            if found >= 0:
+                return np.int64(SEVERAL)
+            found = np.int64(byte)
+        elif following != DEAD:
+            return following
+    return found
+
+
+@njit("void(int32[::1], boolean[::1], int32[::1])", cache=True)
+def keep_landings(landing, kept, row):  # type: ignore[no-untyped-def]
+    """Set the bit of every token whose landing is kept."""
+    for token in range(len(landing)):
+        if landing[token] >= 0 and kept[landing[token]]:
+            row[token >> 5] |= np.int32(1) << (token & 31)
+
+
+@njit("void(int64, int64[::1], int32[::1])", cache=True)
+def index_children(trie, keys, children):  # type: ignore[no-untyped-def]
+    """Fill the hash table `(node + 1) << 8 | byte -> child`, node -1 being the root; see `child_of`."""
+    a = int64_at(trie)
+    byte = uint8_at(a[0])
+    depth = int32_at(a[1])
+    path = np.empty(a[6] + 1, np.int64)
+    path[0] = -1
+    for i in range(a[5]):
+        path[depth[i]] = i
+        insert_key(keys, children, (path[depth[i] - 1] + 1) << 8 | np.int64(byte[i]), np.int32(i))
+
+
+@njit("int64(int64[::1], int32[::1], int64, int64)", cache=True)
+def child_of(keys, children, node, byte):  # type: ignore[no-untyped-def]
+    """The child of a node by a byte, or -1."""
+    key = (node + 1) << 8 | byte
+    mask = len(keys) - 1
+    slot = slot_of(key, mask)
+    while keys[slot] != key:
+        if keys[slot] == EMPTY_KEY:
+            return np.int64(-1)
+        slot = (slot + 1) & mask
+    return np.int64(children[slot])
+
+
+@njit("Tuple((int32[::1], int32[::1]))(int64, int64[::1], int32[::1], Array(uint8, 1, 'C', readonly=True))", cache=True)
+def fewest_tokens(trie, keys, children, text):  # type: ignore[no-untyped-def]
+    """The shortest way to write each suffix of `text` in tokens.
+
+    (count int32 [n + 1], choice int32 [n]): `text[k:]` takes `count[k]` tokens, the first of them `choice[k]`, the
+    longest that will do; a count of IMPOSSIBLE where there is no way.
+    """
+    a = int64_at(trie)
+    first = int32_at(a[3])
+    tokens = int32_at(a[4])
+    n = len(text)
+    count = np.full(n + 1, IMPOSSIBLE, np.int32)
+    choice = np.full(n, -1, np.int32)
+    count[n] = 0
+    for k in range(n - 1, -1, -1):
+        node = np.int64(-1)
+        for j in range(k, n):
+            node = child_of(keys, children, node, np.int64(text[j]))
+            if node < 0:
+                break
+            if first[node] != first[node + 1] and count[j + 1] != IMPOSSIBLE and count[j + 1] + 1 <= count[k]:
+                count[k] = count[j + 1] + 1
+                choice[k] = tokens[first[node]]
+    return count, choice
+
+
+assert CROSS < DEAD  # `step` treats every other negative entry as a crossing

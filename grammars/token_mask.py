@@ -1,0 +1,191 @@
+"""Token masks of one automaton over one vocabulary: walked once per state, then remembered.
+
+In: automaton states. Out: mask rows, `int32 [ceil(V / 32)]`, bit 1 = the token is allowed; end tokens are allowed where
+the state is accepting. Requests are unknown here. Rows that are handed out are shared: read them, never write.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grammars import mask_kernels as kernel
+from grammars.automaton import DEAD, ByteAutomaton
+from grammars.completions import Completions
+from grammars.forced import ForcedText
+from grammars.limits import Limits
+from grammars.transitions import Transitions
+from grammars.vocabulary import Vocabulary
+
+Row = NDArray[np.int32]
+
+ENDED = -1
+"""The state after an end token: nothing follows, not even another one"""
+
+_AUTOMATA_LOCK = threading.RLock()
+"""One for all: automata may share parts, such as a regular language that two schemas name"""
+_LANDINGS_KEPT = 8
+_TIGHT_ROWS_KEPT = 512
+
+
+def allow(row: Row, token: int) -> None:
+    """Set the bit of one token."""
+    bit = token & 31
+    row[token >> 5] |= np.int32(1 << bit if bit < 31 else -(1 << 31))
+
+
+class _Landings(NamedTuple):
+    """Where the tokens of one state's mask lead, and what is known to be needed from there."""
+
+    costs: NDArray[np.int64]
+    """[slots] tokens of a known completion, IMPOSSIBLE where none is known or the slot is free"""
+    landing: NDArray[np.int32]
+    """[tokens] slot of the state after the token, -1 where it is not alive"""
+
+
+class TokenMasks:
+    """The masks of one compiled grammar. Safe for threads; `lock` is held around the automaton and all that asks it."""
+
+    def __init__(self, automaton: ByteAutomaton, vocabulary: Vocabulary, limits: Limits) -> None:
+        self.vocabulary = vocabulary
+        self.lock = _AUTOMATA_LOCK
+        self.transitions = Transitions(automaton, vocabulary)
+        self.completions = Completions(self.transitions, vocabulary)
+        self._forced = ForcedText(self.transitions, vocabulary)
+        self._trie = vocabulary.trie
+        self._rows: dict[int, Row] = {ENDED: np.zeros(vocabulary.mask_width, dtype=np.int32)}
+        self._loose: dict[int, int] = {}
+        """state -> tokens left from which on its mask needs no thought of the budget"""
+        self._landings: OrderedDict[int, _Landings] = OrderedDict()
+        self._tight: OrderedDict[tuple[int, int], Row] = OrderedDict()
+
+    def row(self, state: int) -> Row:
+        """The mask of `state`, whatever comes after."""
+        row = self._rows.get(state)
+        if row is None:
+            with self.lock:
+                row = self._rows[state] = self._make(state)
+        return row
+
+    def row_within(self, state: int, tokens: int) -> Row:
+        """The mask of the tokens after which a completion is known that takes at most `tokens - 1` more.
+
+        The first token of `plan(state)` is among them if the plan takes at most `tokens`.
+        """
+        if tokens >= self._loose.get(state, kernel.IMPOSSIBLE) or state == ENDED:
+            return self.row(state)
+        with self.lock:
+            if state not in self._loose:
+                self._loose[state] = 1 + self._most_bytes_after(state)
+                if tokens >= self._loose[state]:
+                    return self.row(state)
+            row = self._tight.get((state, tokens))
+            if row is None:
+                row = self._tight[state, tokens] = self._make_tight(state, tokens)
+                if len(self._tight) > _TIGHT_ROWS_KEPT:
+                    self._tight.popitem(last=False)
+            return row
+
+    def advance(self, state: int, token: int) -> int:
+        """The state after `token`, DEAD if it is not allowed. End tokens are not looked at."""
+        with self.lock:
+            following = self.transitions.advance(state, token)
+            if following >= 0 and self.vocabulary.missing_bytes and not self._completable(following):
+                return DEAD
+            return following
+
+    @property
+    def remembers(self) -> bool:
+        """Whether `remember` must follow `advance`."""
+        return self.transitions.remembers
+
+    def remember(self, before: int, token: int, after: int) -> int:
+        """`after`, where `token` leads from `before`, with what only the text itself can tell."""
+        with self.lock:
+            return self.transitions.remember(before, self.vocabulary.tokens[token], after)
+
+    def fits(self, state: int, tokens: int) -> bool:
+        """Whether a completion of `state` in at most `tokens` tokens is known."""
+        with self.lock:
+            return self.completions.fits(state, tokens)
+
+    def plan(self, state: int) -> tuple[int, ...]:
+        """A known completion of `state`, as tokens."""
+        with self.lock:
+            return self.completions.plan(state)
+
+    def is_accepting(self, state: int) -> bool:
+        """Whether the text may end in `state`."""
+        with self.lock:
+            return self.transitions.is_accepting(state)
+
+    def is_final(self, state: int) -> bool:
+        """Whether no byte can follow."""
+        with self.lock:
+            return self._forced.is_final(state)
+
+    def forced_tokens(self, state: int, written: Sequence[int]) -> list[int]:
+        """The tokens that must come next behind the tokens `written`; see `grammars.forced`."""
+        with self.lock:
+            return self._forced.tokens(state, written)
+
+    def _completable(self, state: int) -> bool:
+        return self.completions.tokens(state) != kernel.IMPOSSIBLE
+
+    def _make(self, state: int) -> Row:
+        row = np.zeros(self.vocabulary.mask_width, dtype=np.int32)
+        if self.vocabulary.missing_bytes:
+            found = self._landings_of(state)
+            kernel.keep_landings(found.landing, found.costs < kernel.IMPOSSIBLE, row)
+        else:
+            transitions = self.transitions
+            transitions.tables[kernel.POSITION] = 0
+            while (code := kernel.walk(transitions.address, self._trie.address, state, row)) != kernel.DONE:
+                transitions.resolve(code)
+        self._allow_end(state, row)
+        return row
+
+    def _allow_end(self, state: int, row: Row) -> None:
+        if self.transitions.is_accepting(state):
+            words, bits = self.vocabulary.eos_words
+            row[words] |= bits
+
+    def _most_bytes_after(self, state: int) -> int:
+        """The most tokens that a landing of `state` may need: by bytes if that is little, else as they are counted."""
+        if self.vocabulary.missing_bytes:
+            costs = self._landings_of(state).costs
+            return int(costs[costs < kernel.IMPOSSIBLE].max(initial=0))
+        keys = self.completions.landings(state)
+        return max((self.transitions.min_bytes(int(key)) for key in keys[keys != kernel.EMPTY_KEY]), default=0)
+
+    def _make_tight(self, state: int, tokens: int) -> Row:
+        found = self._landings_of(state)
+        kept = found.costs < tokens
+        if bool(kept[found.costs < kernel.IMPOSSIBLE].all()):
+            self._loose[state] = min(self._loose[state], tokens)
+            return self.row(state)
+        row = np.zeros(self.vocabulary.mask_width, dtype=np.int32)
+        kernel.keep_landings(found.landing, kept, row)
+        plan = self.completions.plan(state)
+        if 0 < len(plan) <= tokens:
+            allow(row, plan[0])
+        self._allow_end(state, row)
+        return row
+
+    def _landings_of(self, state: int) -> _Landings:
+        found = self._landings.get(state)
+        if found is None:
+            landing = np.empty(len(self.vocabulary), dtype=np.int32)
+            keys = self.completions.landings(state, landing)
+            costs = np.full(len(keys), kernel.IMPOSSIBLE, dtype=np.int64)
+            for slot in np.flatnonzero(keys != kernel.EMPTY_KEY):
+                costs[slot] = self.completions.tokens(int(keys[slot]))
+            found = self._landings[state] = _Landings(costs, landing)
+            if len(self._landings) > _LANDINGS_KEPT:
+                self._landings.popitem(last=False)
+        return found

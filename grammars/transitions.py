@@ -1,0 +1,151 @@
+"""An automaton as the kernels see it: its table, and the crossing rows asked of it so far.
+
+In: a `ByteAutomaton` and a vocabulary. Out: steps over bytes and tokens, in compiled code wherever a row is there
+already. Masks and budgets are unknown. Not safe for threads by itself: `TokenMasks` holds a lock around it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grammars import mask_kernels as kernel
+from grammars.automaton import DEAD, ByteAutomaton
+from grammars.token_trie import TokenTrie
+from grammars.vocabulary import Vocabulary
+
+_FIRST_CROSSINGS = 64
+
+
+class Transitions:
+    """`tables` is what the kernels read (see `mask_kernels`); `address` is where it lies.
+
+    Every question to the automaton goes through here, since any answer may move its tables.
+    """
+
+    def __init__(self, automaton: ByteAutomaton, vocabulary: Vocabulary) -> None:
+        self.automaton = automaton
+        self.tables = np.zeros(kernel.FIELDS, dtype=np.int64)
+        self.address: int = self.tables.ctypes.data
+        self._stack = np.zeros(vocabulary.trie.max_depth + 1, dtype=np.int64)
+        self.tables[kernel.STACK] = self._stack.ctypes.data
+        self._texts, self._starts = vocabulary.flat_texts
+        self.tables[kernel.TEXTS] = self._texts.ctypes.data
+        self.tables[kernel.STARTS] = self._starts.ctypes.data
+        self.tables[kernel.TOKENS] = len(vocabulary)
+        self._crossings = np.empty((_FIRST_CROSSINGS, 256), dtype=np.int64)
+        self._crossing_count = 0
+        self._keys = np.empty(0, dtype=np.int64)
+        self._rows = np.empty(0, dtype=np.int32)
+        self._rehash(4 * _FIRST_CROSSINGS)
+        self.tables[kernel.CROSSINGS] = self._crossings.ctypes.data
+        self._table: NDArray[np.int32] | None = None
+        self._exits: NDArray[np.int32] | None = None
+        self.refresh()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tables."""
+        return self.automaton.table.nbytes + self._crossings.nbytes + self._keys.nbytes + self._rows.nbytes
+
+    def refresh(self) -> None:
+        """Take up the automaton's tables if it has moved them."""
+        table, exits = self.automaton.table, self.automaton.exits
+        if table is not self._table or exits is not self._exits:
+            if table.dtype != np.int32 or exits.dtype != np.int32 or not table.flags.c_contiguous:
+                raise TypeError(f"{type(self.automaton).__name__}: table and exits must be contiguous int32")
+            self._table, self._exits = table, exits
+            self.tables[kernel.TABLE] = table.ctypes.data
+            self.tables[kernel.EXITS] = exits.ctypes.data
+
+    def resolve(self, code: int) -> None:
+        """Fill the row that a kernel missed."""
+        local = int(self.tables[kernel.MISS_LOCAL])
+        if code == kernel.MISSING_ROW:
+            self.automaton.fill(local)
+        else:
+            context = int(self.tables[kernel.MISS_CONTEXT])
+            row = self.automaton.cross(context, local)
+            # After the call: it may have numbered new exit classes and moved the tables.
+            self._keep_crossing(context << 32 | int(self.automaton.exits[local]), row)
+        self.refresh()
+
+    def step(self, state: int, byte: int) -> int:
+        """The state after `byte`, or DEAD."""
+        while (following := kernel.step(self.address, state, byte)) < DEAD:
+            self.resolve(following)
+        return following
+
+    def advance(self, state: int, token: int) -> int:
+        """The state after `token`, or DEAD; DEAD also where the token writes nothing."""
+        while (following := kernel.advance(self.address, state, token)) < DEAD:
+            self.resolve(following)
+        return following
+
+    def only_byte(self, state: int) -> int:
+        """The byte that must come next; DEAD if none can, `mask_kernels.SEVERAL` if there is a choice."""
+        while (found := kernel.only_byte(self.address, state)) < DEAD:
+            self.resolve(found)
+        return found
+
+    def goes_on(self, trie: TokenTrie, node: int, state: int) -> bool:
+        """Whether a token below a node of the trie is alive, its bytes below the node being read from `state`."""
+        while (found := kernel.goes_on(self.address, trie.address, node, state)) < 0:
+            self.resolve(found)
+        return bool(found)
+
+    def successors(self, state: int) -> list[int]:
+        """[256] the state after each byte, or DEAD."""
+        return [self.step(state, byte) for byte in range(256)]
+
+    @property
+    def remembers(self) -> bool:
+        """Whether `remember` does anything."""
+        return self.automaton.remembers
+
+    def remember(self, before: int, text: bytes, after: int) -> int:
+        """`after`, where `text` leads from `before`, with what only the text itself can tell."""
+        if not self.automaton.remembers:
+            return after
+        state = self.automaton.remember(before, text, after)
+        self.refresh()
+        return state
+
+    def is_accepting(self, state: int) -> bool:
+        """Whether the text may end in `state`."""
+        accepting = self.automaton.is_accepting(state)
+        self.refresh()
+        return accepting
+
+    def min_bytes(self, state: int) -> int:
+        """Bytes of a shortest completion."""
+        least = self.automaton.min_bytes(state)
+        self.refresh()
+        return least
+
+    def witness(self, state: int) -> bytes:
+        """A shortest completion."""
+        text = self.automaton.witness(state)
+        self.refresh()
+        return text
+
+    def _keep_crossing(self, key: int, row: NDArray[np.int64]) -> None:
+        index = self._crossing_count
+        if index == len(self._crossings):
+            self._crossings = np.concatenate([self._crossings, np.empty_like(self._crossings)])
+            self.tables[kernel.CROSSINGS] = self._crossings.ctypes.data
+            self._rehash(2 * len(self._keys))
+        self._crossings[index] = row
+        kernel.insert_key(self._keys, self._rows, key, index)
+        self._crossing_count += 1
+
+    def _rehash(self, capacity: int) -> None:
+        """Make the key table `capacity` slots large, a power of two."""
+        keys = np.full(capacity, kernel.EMPTY_KEY, dtype=np.int64)
+        rows = np.zeros(capacity, dtype=np.int32)
+        for slot in np.flatnonzero(self._keys != kernel.EMPTY_KEY):
+            kernel.insert_key(keys, rows, self._keys[slot], self._rows[slot])
+        self._keys, self._rows = keys, rows
+        self.tables[kernel.KEYS] = keys.ctypes.data
+        self.tables[kernel.ROWS] = rows.ctypes.data
+        self.tables[kernel.KEY_MASK] = capacity - 1
