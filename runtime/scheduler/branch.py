@@ -51,6 +51,7 @@ class Branch:
         "scored",
         "seed",
         "table",
+        "wants_sample",
     )
 
     def __init__(
@@ -82,6 +83,8 @@ class Branch:
         self.match: Match | None = None
         """What the cache held of it when it was last looked at, while it waits."""
         self.finished = False
+        self.wants_sample = sampling.max_tokens > 0
+        """Whether a token is drawn when the backlog is done. Its owner ends that; the known tokens are still scored."""
         self.scored = NEVER
         if sampling.prompt_logprobs is not None:
             self.scored = min(max(sampling.prompt_logprobs_start, 1), self.num_prompt)
@@ -107,13 +110,9 @@ class Branch:
         return self.num_tokens - self.num_prompt
 
     @property
-    def wants_sample(self) -> bool:
-        return self.sampling.max_tokens > 0
-
-    @property
     def target(self) -> int:
-        """Tokens to compute. Only to score a prompt, its last token need not be."""
-        if self.wants_sample or self.sampling.prompt_logprobs is None:
+        """Tokens to compute. Only to score known tokens, the last of them need not be."""
+        if self.wants_sample or (self.sampling.prompt_logprobs is None and self.sampling.logprobs is None):
             return self.num_tokens
         return max(self.num_tokens - 1, 1)
 
