@@ -1,0 +1,268 @@
+"""Union and intersection of terms, kept in a normal form.
+
+Beyond the laws of sets, a union merges counters: `r{2,5}t | r{4,9}t` is `r{2,9}t`, and a chain whose counters all lie
+within those of another of the same shape is dropped. Without this, nested counters would make states of unbounded size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from grammars.regex.charset import CharSet
+from grammars.regex.nodes import (
+    ALL,
+    ANY,
+    EMPTY,
+    EPSILON,
+    Kind,
+    Node,
+    cat,
+    chars,
+    digest,
+    negate,
+    operator,
+    repeat,
+    words,
+)
+
+Count = tuple[int, int | None]
+
+
+def alt(parts: Iterable[Node]) -> Node:
+    """Every text of any of the parts."""
+    members = _flatten(parts, Kind.ALT)
+    members.pop(EMPTY.key, None)
+    if ALL.key in members:
+        return ALL
+    if len(members) > 1:
+        _merge_texts(members)
+        _merge_counters(members)
+    if EPSILON.key in members and any(node.nullable for node in members.values() if node is not EPSILON):
+        del members[EPSILON.key]
+    if len(members) < 2:
+        return next(iter(members.values()), EMPTY)
+    ordered = tuple(members[key] for key in sorted(members))
+    node = operator(Kind.ALT, ordered, digest(Kind.ALT, *(part.key for part in ordered)))
+    node.plain = all(part.plain for part in ordered)
+    node.low = min(part.low for part in ordered)
+    node.nullable = _any(part.nullable for part in ordered)
+    node.shortest = min(part.shortest for part in ordered)
+    node.longest = None
+    finite = [part.longest for part in ordered if part.longest is not None]
+    if len(finite) == len(ordered):
+        node.longest = max(finite)
+    return node
+
+
+def both(parts: Iterable[Node]) -> Node:
+    """Every text of all of the parts."""
+    members = _flatten(parts, Kind.BOTH)
+    members.pop(ALL.key, None)
+    if EMPTY.key in members:
+        return EMPTY
+    if len(members) > 1:
+        _intersect_texts(members)
+        _intersect_lengths(members)
+    if EMPTY.key in members or any(negate(node).key in members for node in members.values() if node.kind is Kind.NOT):
+        return EMPTY
+    if len(members) < 2:
+        return next(iter(members.values()), ALL)
+    if EPSILON.key in members and all(node.nullable is not None for node in members.values()):
+        return EPSILON if all(node.nullable for node in members.values()) else EMPTY
+    ordered = tuple(members[key] for key in sorted(members))
+    node = operator(Kind.BOTH, ordered, digest(Kind.BOTH, *(part.key for part in ordered)))
+    node.plain = False
+    node.low = max(part.low for part in ordered)
+    node.shortest = max(part.shortest for part in ordered)
+    node.longest = min((part.longest for part in ordered if part.longest is not None), default=None)
+    refused = _any(None if part.nullable is None else not part.nullable for part in ordered)
+    node.nullable = None if refused is None else not refused
+    return node
+
+
+def closed(node: Node) -> Node:
+    """`node`, blind to what is around it."""
+    if not node.open:
+        return node
+    if node.kind is Kind.ALT:
+        return alt(closed(part) for part in node.parts)
+    result = Node(Kind.CLOSED, digest(Kind.CLOSED, node.key))
+    result.parts = (node,)
+    result.plain = False
+    result.low = node.low
+    result.nullable = node.nullable
+    result.shortest, result.longest = node.shortest, node.longest
+    return result
+
+
+def _any(facts: Iterable[bool | None]) -> bool | None:
+    """Three-valued *or*."""
+    seen = set(facts)
+    return True if True in seen else None if None in seen else False
+
+
+def _flatten(parts: Iterable[Node], kind: Kind) -> dict[bytes, Node]:
+    members: dict[bytes, Node] = {}
+    for part in parts:
+        for node in part.parts if part.kind is kind else (part,):
+            members[node.key] = node
+    return members
+
+
+def _merge_texts(members: dict[bytes, Node]) -> None:
+    """One CHARS and one WORDS at most."""
+    lists = [node for node in members.values() if node.kind is Kind.WORDS]
+    if len(lists) > 1:
+        for node in lists:
+            del members[node.key]
+        merged = words(text for node in lists for text in node.texts())
+        members[merged.key] = merged
+    sets = [node for node in members.values() if node.kind is Kind.CHARS]
+    if len(sets) > 1:
+        for node in sets:
+            del members[node.key]
+        merged = chars(CharSet.of(span for node in sets for span in node.chars.ranges))
+        members[merged.key] = merged
+
+
+def _intersect_texts(members: dict[bytes, Node]) -> None:
+    """Words and character sets meet at once; words lose the words that a NOT takes away."""
+    sets = [node for node in members.values() if node.kind is Kind.CHARS]
+    lists = [node for node in members.values() if node.kind is Kind.WORDS]
+    if len(sets) + len(lists) > 1:
+        for node in sets + lists:
+            del members[node.key]
+        merged = _meet(sets, lists)
+        members[merged.key] = merged
+        lists = [merged] if merged.kind is Kind.WORDS else []
+    removed = [node for node in members.values() if node.kind is Kind.NOT and node.parts[0].kind is Kind.WORDS]
+    if lists and removed:
+        for node in lists + removed:
+            del members[node.key]
+        taken = {text for node in removed for text in node.parts[0].texts()}
+        merged = words(text for text in lists[0].texts() if text not in taken)
+        members[merged.key] = merged
+
+
+def _meet(sets: list[Node], lists: list[Node]) -> Node:
+    common = sets[0].chars if sets else None
+    for node in sets[1:]:
+        common = common & node.chars  # type: ignore[operator]
+    if not lists:
+        return chars(common)  # type: ignore[arg-type]
+    shared = set(lists[0].texts()).intersection(*(node.texts() for node in lists[1:]))
+    if common is not None:
+        shared = {text for text in shared if len(text) == 1 and ord(text) in common}
+    return words(shared)
+
+
+def _intersect_lengths(members: dict[bytes, Node]) -> None:
+    """Bounds on the length meet at once, and go where another member keeps them anyway."""
+    bounds = [node for node in members.values() if node.kind is Kind.REPEAT and node.parts[0] is ANY]
+    if not bounds:
+        return
+    for node in bounds:
+        del members[node.key]
+    least = max(node.least for node in bounds)
+    most = min((node.most for node in bounds if node.most is not None), default=None)
+    shortest = max((node.shortest for node in members.values()), default=0)
+    longest = min((node.longest for node in members.values() if node.longest is not None), default=None)
+    if (most is not None and max(least, shortest) > most) or (longest is not None and longest < least):
+        members[EMPTY.key] = EMPTY
+        return
+    if shortest >= least:
+        least = 0
+    if longest is not None and (most is None or longest <= most):
+        most = None
+    if (least, most) != (0, None) or not members:
+        kept = repeat(ANY, least, most)
+        members[kept.key] = kept
+
+
+def _merge_counters(members: dict[bytes, Node]) -> None:
+    groups: dict[bytes, list[Node]] = {}
+    for node in members.values():
+        if node.shape is not None:
+            groups.setdefault(node.shape, []).append(node)
+    for group in groups.values():
+        if len(group) > 1:
+            for node in group:
+                del members[node.key]
+            for node in _frontier(group):
+                members[node.key] = node
+
+
+def _frontier(group: list[Node]) -> list[Node]:
+    """Terms of one shape, as few as the counters allow."""
+    table = {counters(node): node for node in group}
+    for place in range(len(next(iter(table)))):
+        table = _merge_place(table, place)
+    kept: dict[tuple[Count, ...], Node] = {}
+    for counts in sorted(table, key=_width, reverse=True):
+        if not any(_within(counts, other) for other in kept):
+            kept[counts] = table[counts]
+    return list(kept.values())
+
+
+def _merge_place(table: dict[tuple[Count, ...], Node], place: int) -> dict[tuple[Count, ...], Node]:
+    """Join terms that differ in one counter only, where the joint counts have no gap."""
+    rows: dict[tuple[Count, ...], list[tuple[Count, ...]]] = {}
+    for counts in table:
+        rows.setdefault(counts[:place] + counts[place + 1 :], []).append(counts)
+    merged: dict[tuple[Count, ...], Node] = {}
+    for row in rows.values():
+        row.sort(key=lambda counts: (counts[place][0], _size(counts[place][1])))
+        current = row[0]
+        for counts in row[1:]:
+            (least, most), (low, high) = current[place], counts[place]
+            if most is not None and low > most + 1:
+                merged[current] = table[current] if current in table else with_counters(table[row[0]], current)
+                current = counts
+            elif most is not None and (high is None or high > most):
+                current = (*current[:place], (least, high), *current[place + 1 :])
+        merged[current] = table[current] if current in table else with_counters(table[row[0]], current)
+    return merged
+
+
+def counters(node: Node) -> tuple[Count, ...]:
+    """The bounds of the REPEAT factors of a chain, in order."""
+    found: list[Count] = []
+    while node.kind is Kind.CAT:
+        if node.parts[0].kind is Kind.REPEAT:
+            found.append((node.parts[0].least, node.parts[0].most))
+        node = node.parts[1]
+    if node.kind is Kind.REPEAT:
+        found.append((node.least, node.most))
+    return tuple(found)
+
+
+def with_counters(node: Node, counts: tuple[Count, ...]) -> Node:
+    """The chain with other bounds on its REPEAT factors."""
+    factors: list[Node] = []
+    while node.kind is Kind.CAT:
+        factors.append(node.parts[0])
+        node = node.parts[1]
+    factors.append(node)
+    left = len(counts)
+    result = EPSILON
+    for factor in reversed(factors):
+        if factor.kind is Kind.REPEAT:
+            left -= 1
+            factor = repeat(factor.parts[0], *counts[left])
+        result = cat(factor, result)
+    return result
+
+
+def _size(bound: int | None) -> float:
+    return float("inf") if bound is None else bound
+
+
+def _width(counts: tuple[Count, ...]) -> float:
+    return sum(_size(most) - least for least, most in counts)
+
+
+def _within(inner: tuple[Count, ...], outer: tuple[Count, ...]) -> bool:
+    return all(
+        low >= least and (most is None or (high is not None and high <= most))
+        for (low, high), (least, most) in zip(inner, outer, strict=True)
+    )

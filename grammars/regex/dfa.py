@@ -1,0 +1,159 @@
+"""The byte automaton of a term, made state by state.
+
+In: a term. Out: rows of 256 next states, each filled whole when it is first asked for. A state is a term between two
+characters, or what is left of a character that is half read. States that cannot be completed are never made: their
+bytes are DEAD.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grammars.automaton import DEAD, UNFILLED
+from grammars.errors import ConstraintLimitError
+from grammars.limits import Limits
+from grammars.regex.alphabet import Alphabet, Prefix
+from grammars.regex.derivative import Deriver, ends_here
+from grammars.regex.distance import Distances
+from grammars.regex.nodes import Node
+
+_FIRST_CAPACITY = 16
+_PREFERRED = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 -_.,:;/!?'\"()[]{}<>@#$%&*+=^`|~\\\n\t"
+
+
+class _Pending(NamedTuple):
+    """`depth` more continuation bytes, the first of them in `low..high`, then `target`, whatever they are."""
+
+    depth: int
+    low: int
+    high: int
+    target: int
+
+
+class _Split(NamedTuple):
+    """An unfinished character that decides: `targets[class]` is the state after a character of that class."""
+
+    prefix: Prefix
+    targets: NDArray[np.int32]
+    targets_number: int
+
+
+class Dfa:
+    """The states reached so far and their rows. Not safe for threads."""
+
+    def __init__(self, root: Node, limits: Limits) -> None:
+        self.alphabet = Alphabet(root)
+        self.deriver = Deriver(self.alphabet)
+        self.distances = Distances(self.deriver, limits)
+        self._limits = limits
+        self._states: list[Node | _Pending | _Split] = []
+        self._numbers: dict[object, int] = {}
+        self._signatures: dict[bytes, int] = {}
+        self.table: NDArray[np.int32] = np.full((_FIRST_CAPACITY, 256), UNFILLED, np.int32)
+        self.start = self._intern(root.key, root)
+        self.has_text = self.distances.is_alive(root)
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def row(self, state: int) -> NDArray[np.int32]:
+        """int32[256], the next state for each byte or DEAD. A view of the table; do not write to it."""
+        if self.table[state, 0] == UNFILLED:
+            self._fill(state)
+        return self.table[state]
+
+    def is_accepting(self, state: int) -> bool:
+        node = self._states[state]
+        return isinstance(node, Node) and ends_here(node)
+
+    def min_bytes(self, state: int) -> int:
+        """Length of a shortest completion, in bytes."""
+        content = self._states[state]
+        if isinstance(content, Node):
+            length = self.distances.of(content)
+            assert length is not None or not self.has_text
+            return length or 0
+        if isinstance(content, _Pending):
+            return content.depth + self.min_bytes(content.target)
+        return content.prefix.depth + min(self.min_bytes(target) for target in self._live_targets(content))
+
+    def witness(self, state: int) -> bytes:
+        """A shortest completion; among these, one of plain letters and digits where possible."""
+        out = bytearray()
+        left = self.min_bytes(state)
+        while left:
+            left -= 1
+            state, byte = self._nearer(state, left)
+            out.append(byte)
+        return bytes(out)
+
+    def _nearer(self, state: int, distance: int) -> tuple[int, int]:
+        row = self.row(state)
+        candidates = np.flatnonzero(row >= 0).tolist()
+        candidates.sort(key=lambda byte: _PREFERRED.find(byte) % 1024)
+        for byte in candidates:
+            if self.min_bytes(int(row[byte])) == distance:
+                return int(row[byte]), byte
+        raise AssertionError(f"state {state} has no completion of {distance + 1} bytes")
+
+    def _live_targets(self, split: _Split) -> list[int]:
+        targets = split.targets[self.alphabet.members(split.prefix.mask)]
+        return np.unique(targets[targets >= 0]).tolist()
+
+    def _intern(self, key: object, content: Node | _Pending | _Split) -> int:
+        found = self._numbers.get(key)
+        if found is not None:
+            return found
+        number = len(self._states)
+        if number >= self._limits.states:
+            raise ConstraintLimitError(f"a regular expression went over {self._limits.states} states")
+        if number == len(self.table):
+            grown = np.full((2 * number, 256), UNFILLED, np.int32)
+            grown[:number] = self.table
+            self.table = grown
+        self._numbers[key] = number
+        self._states.append(content)
+        return number
+
+    def _fill(self, state: int) -> None:
+        content = self._states[state]
+        if isinstance(content, Node):
+            row = self._fill_between(content)
+        elif isinstance(content, _Pending):
+            row = np.full(256, DEAD, np.int32)
+            depth, low, high, target = content
+            after = target if depth == 1 else self._pending(depth - 1, 0x80, 0xBF, target)
+            row[low : high + 1] = after
+        else:
+            row = self._fill_split(content.prefix, content.targets, content.targets_number)
+        self.table[state] = row
+
+    def _fill_between(self, node: Node) -> NDArray[np.int32]:
+        targets = np.full(self.alphabet.size + 1, DEAD, np.int32)
+        for mask, rest in self.deriver.derive(node):
+            if rest.plain or self.distances.is_alive(rest):
+                targets[self.alphabet.members(mask)] = self._intern(rest.key, rest)
+        number = self._signatures.setdefault(targets.tobytes(), len(self._signatures))
+        return self._fill_split(self.alphabet.root, targets, number)
+
+    def _fill_split(self, prefix: Prefix, targets: NDArray[np.int32], number: int) -> NDArray[np.int32]:
+        children = self.alphabet.children(prefix)
+        row = targets[prefix.classes]  # NO_CLASS is the last entry, which is DEAD
+        for byte, child in children:
+            row[byte] = self._inside(child, targets, number)
+        return row
+
+    def _inside(self, prefix: Prefix, targets: NDArray[np.int32], number: int) -> int:
+        """The state in the middle of a character."""
+        ends = targets[self.alphabet.members(prefix.mask)]
+        first = int(ends[0])
+        if (ends == first).all():
+            return DEAD if first == DEAD else self._pending(prefix.depth, *prefix.first_bytes(), first)
+        return self._intern((prefix, number), _Split(prefix, targets, number))
+
+    def _pending(self, depth: int, low: int, high: int, target: int) -> int:
+        content = _Pending(depth, low, high, target)
+        return self._intern(content, content)
