@@ -1,7 +1,7 @@
 """The memory of all past tokens: for every attention layer one tensor of keys and one of values.
 
-In come the layers' shapes and a size in bytes; a step writes rows by slot and kernels read them by slot. The pool does not
-know which slots are in use, nor by whom: that is the page allocator's.
+In come the layers' shapes and a size in bytes; a step writes rows by slot and kernels read them by slot. The pool
+does not know which slots are in use, nor by whom: that is the page allocator's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class KVPool:
         return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
 
     def write(self, layer: int, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> None:
-        """Puts key [rows, kv_heads, key_dim] and value [rows, kv_heads, value_dim], any strides, at slots int64 [rows]."""
+        """Puts key [rows, kv_heads, key_dim] and value [rows, kv_heads, value_dim], any strides, at slots [rows]."""
         keys, values = self.keys[layer], self.values[layer]
         keys.index_copy_(0, slots, key.to(keys.dtype))
         values.index_copy_(0, slots, value.to(values.dtype))

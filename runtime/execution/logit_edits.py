@@ -1,8 +1,8 @@
 """What changes the logits of a drawn token before temperature: biases, penalties, minimum lengths and token masks.
 
-In come float32 rows [n, vocab], changed in place, and the n requests they belong to. Each edit touches only rows that ask for
-it. Suppression by a request's own parameters is by a large finite amount: where a token mask leaves only such tokens, the mask
-wins. A token mask is absolute.
+In come float32 rows [n, vocab], changed in place, and the n requests they belong to. Each edit touches only rows that
+ask for it. Suppression by a request's own parameters is by a large finite amount: where a token mask leaves only such
+tokens, the mask wins. A token mask is absolute.
 """
 
 from __future__ import annotations

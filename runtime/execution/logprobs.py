@@ -24,7 +24,7 @@ def drawn_logprobs(
     requests: Sequence[ScheduledRequest],
     token_ids: NDArray[np.int64],
 ) -> tuple[TokenLogprob | None, ...]:
-    """raw: the rows [len(wanted), vocab] of the requests that ask. One entry for each request, None where it does not."""
+    """raw: the rows [len(wanted), vocab] of requests that ask. One entry for each request, None where it does not."""
     found: list[TokenLogprob | None] = [None] * len(requests)
     if raw is not None:
         tops = [requests[i].sampling.logprobs or 0 for i in wanted]

@@ -7,6 +7,7 @@ their logits.
 from __future__ import annotations
 
 import os
+from typing import cast
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from torch import nn
 from runtime.cache.kv_pool import KVPool, bytes_per_token, pages_in
 from runtime.config import EngineConfig
 from runtime.execution.forward_batch import ForwardBatch
-from runtime.kernels.contract import Attention
+from runtime.kernels.contract import Attention, AttentionLayer
 from runtime.kernels.cpu_attention import CpuAttention
 from runtime.model.forward_context import forward_context
 from runtime.model.loader import LoadedModel
@@ -39,7 +40,7 @@ class ModelRunner:
 
     @torch.inference_mode()
     def forward(self, batch: ScheduledBatch) -> torch.Tensor:
-        """Logits, float32 [sum(count - logits_from), vocab_size], in the order of the batch; writes the tokens' keys and values."""
+        """Logits, float32 [sum(count - logits_from), vocab_size], in the batch's order; writes keys and values."""
         forward = ForwardBatch.build(batch, self.page_size, self._device)
         step = _PagedStep(self.pool, forward.slots, CpuAttention(forward.ragged))
         with forward_context(step):
@@ -72,7 +73,7 @@ class _PagedStep:
         softcap: float | None,
         sinks: torch.Tensor | None,
     ) -> torch.Tensor:
-        layer = module.paged_attention
+        layer = cast(AttentionLayer, module.paged_attention)
         pool = self._pool
         pool.write(layer.index, self._slots, key[0].transpose(0, 1), value[0].transpose(0, 1))
         rows = query[0].transpose(0, 1)
@@ -80,7 +81,7 @@ class _PagedStep:
 
 
 def _kv_bytes(model: LoadedModel, config: EngineConfig) -> int:
-    """What the pool may take: as told, else a part of what is free, and no more than all requests at full length need."""
+    """What the pool may take: as told, else a part of what is free, at most what all requests at full length need."""
     if config.kv_cache_bytes is not None:
         return config.kv_cache_bytes
     if model.device.type == "cuda":

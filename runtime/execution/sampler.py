@@ -1,8 +1,8 @@
 """From rows of logits to tokens: greedy or drawn, under masks, with log-probabilities.
 
-In comes a step's logits with the batch they belong to; out goes `SampledTokens`. All rows of a kind are worked on at once. What
-a request draws is a function of its own row, its parameters, its seed and its step, and of nothing else in the batch. Knows no
-grammar (masks are bits) and keeps nothing between steps.
+In comes a step's logits with the batch they belong to; out goes `SampledTokens`. All rows of a kind are worked on at
+once. What a request draws is a function of its own row, its parameters, its seed and its step, and of nothing else in
+the batch. Knows no grammar (masks are bits) and keeps nothing between steps.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Sampler:
     ) -> SampledTokens:
         """logits: float32 [rows, vocab_size], the batch's rows in order; may be overwritten.
 
-        masks: int32 [num_samples, ceil(vocab_size / 32)], a row for each request with `samples`, all bits set where there is
-        no constraint; None: no constraints.
+        masks: int32 [num_samples, ceil(vocab_size / 32)], a row for each request with `samples`, all bits set where
+               there is no constraint; None: no constraints.
         """
         scored = scored_logprobs(logits, batch)
         requests, rows = _drawing(batch)
@@ -84,7 +84,7 @@ def _drawing(batch: ScheduledBatch) -> tuple[list[ScheduledRequest], NDArray[np.
 
 
 def _likeliest(logits: torch.Tensor, masks: NDArray[np.int32] | None) -> NDArray[np.int64]:
-    """The first allowed token with the largest logit. Masks are applied only to rows whose likeliest token is not allowed."""
+    """The first allowed token with the largest logit. Masks are applied only where the likeliest is not allowed."""
     token_ids = logits.argmax(-1).cpu().numpy()
     if masks is None:
         return token_ids
@@ -108,7 +108,7 @@ def _apply_where_constrained(logits: torch.Tensor, masks: NDArray[np.int32]) -> 
 
 
 def _draw_at_random(logits: torch.Tensor, requests: Sequence[ScheduledRequest]) -> NDArray[np.int64]:
-    """Temperature, then min-p, top-k and top-p as thresholds on logits, then the inverse of the distribution function."""
+    """Temperature, then min-p, top-k and top-p as thresholds, then the inverse of the distribution function."""
     params = [request.sampling for request in requests]
     temperature = torch.tensor([p.temperature for p in params], dtype=logits.dtype, device=logits.device)
     logits = logits / temperature[:, None]

@@ -7,7 +7,8 @@ In comes a `RaggedBatch` and how far back its queries see; out goes an `Attentio
 
  - segments: runs of pages that several requests have in common (equal page ids at equal depth). All queries of those
    requests attend to a segment at once; nothing in it is masked. Segments form the tree of the batch, its root first.
- - the rest, each request's own: requests with one query are put together and padded; those with more are taken one by one.
+ - the rest, each request's own: requests with one query are put together and padded; those with more are taken one by
+   one.
 
 The parts of one query are merged by their log-sum-exp (FlashAttention, section 3.1; "tree attention").
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +42,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class DecodeGroup:
-    """Queries alone in their request. Row i sees slots[i, :lengths[i]]; slots [n, longest] are padded with a slot of its own."""
+    """Queries alone in a request. Row i sees slots[i, :lengths[i]]; slots [n, longest] repeat the last as padding."""
 
     rows: NDArray[np.int64]
     slots: NDArray[np.int64]
@@ -49,7 +51,7 @@ class DecodeGroup:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows [begin, end) of one request, at positions from `start`, and the slots of its keys from position `first_key` on."""
+    """Rows [begin, end) of one request, at positions from `start`; the slots of its keys from `first_key` on."""
 
     begin: int
     end: int
@@ -101,7 +103,7 @@ def _first_visible(batch: RaggedBatch, sliding_window: int | None, chunk_size: i
 
 
 def _alike(members: NDArray[np.int64], lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Splits requests into runs of similar length, shortest first; in the order of the batch if one run holds them all."""
+    """Splits requests into runs of similar length, shortest first; in the batch's order if one run holds them all."""
     if not len(members):
         return
     own = lengths[members]
@@ -136,7 +138,7 @@ def _share(batch: RaggedBatch, plan: AttentionPlan) -> NDArray[np.int64]:
     )
     if len(order) < 2:
         return own
-    common = [_common_pages(tables[a], tables[b]) for a, b in zip(order, order[1:], strict=False)]
+    common = [_common_pages(tables[a], tables[b]) for a, b in pairwise(order)]
     # A stack of (first, last + 1, pages already given to a segment) over `order`.
     groups = [(0, len(order), 0)]
     while groups:

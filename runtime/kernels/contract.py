@@ -1,8 +1,8 @@
 """What every attention kernel is told: the facts of a layer and the facts of a step. No model, no scheduler.
 
-Keys and values of all past tokens lie in a pool, one tensor `[slots, kv_heads, dim]` a layer for each. A position `p` of a
-request lies in slot `page_table[p // page_size] * page_size + p % page_size`. A step's queries lie one after another,
-request by request:
+Keys and values of all past tokens lie in a pool, one tensor `[slots, kv_heads, dim]` a layer for each. A position `p`
+of a request lies in slot `page_table[p // page_size] * page_size + p % page_size`. A step's queries lie one after
+another, request by request:
 
     request      0                1        2
     queries   |  0 .. counts[0]  |  ...   |  ...  |        rows [query_starts[i], query_starts[i + 1])

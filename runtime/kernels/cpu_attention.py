@@ -1,8 +1,8 @@
 """Attention of one step on a CPU, in torch's own kernels.
 
-In comes a step's `RaggedBatch`, then one `attend` a layer (`runtime.kernels.contract.Attention`). How the work is cut is
-`attention_plan`'s, the products are `cpu_products`'; here they are put together. Plans depend on how far a layer sees, and are
-made once a step for each such reach.
+In comes a step's `RaggedBatch`, then one `attend` a layer (`runtime.kernels.contract.Attention`). How the work is cut
+is `attention_plan`'s, the products are `cpu_products`'; here they are put together. Plans depend on how far a layer
+sees, and are made once a step for each such reach.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""The dense products that CPU attention is put together from. Each returns what it weighed and the log-sum-exp of its scores.
+"""The dense products that CPU attention is put together from. Each returns what it weighed and the log-sum-exp of its
+scores.
 
-In come a layer's facts and plain tensors; no pool, no plan, no batch. The query heads that share a head of keys are rows of
-one product with it, so keys are read once and never repeated in memory. Scores and their sums are float32 at least.
+In come a layer's facts and plain tensors; no pool, no plan, no batch. The query heads that share a head of keys are
+rows of one product with it, so keys are read once and never repeated in memory. Scores and their sums are float32 at
+least.
 """
 
 from __future__ import annotations
@@ -77,7 +79,7 @@ def attend_padded(
 
 
 def merge(into: Part, rows: torch.Tensor | slice, part: Part) -> None:
-    """Adds what `rows` got from other keys. `into` is float32 (or wider), log-sum-exp -inf where nothing was added yet."""
+    """Adds what `rows` got from other keys. `into` is float32 or wider, with log-sum-exp -inf where nothing is yet."""
     out, lse = into
     before, added = lse[rows], part[1].to(lse.dtype)
     total = torch.logaddexp(before, added)

@@ -1,7 +1,7 @@
 """The one attention function that every model calls, registered with transformers under `ATTENTION_NAME`.
 
-It is registered as an attention function and not as a mask function: then transformers builds no masks at all, and what a
-query sees is decided by the batch. The name must not contain "flash", which transformers treats specially.
+It is registered as an attention function and not as a mask function: then transformers builds no masks at all, and
+what a query sees is decided by the batch. The name must not contain "flash", which transformers treats specially.
 """
 
 from __future__ import annotations

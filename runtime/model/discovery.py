@@ -1,12 +1,14 @@
 """What a model's attention looks like, learned by running it once without weights, and whether it can run here at all.
 
-In comes a transformers configuration; out goes one `AttentionLayer` for each attention module. The model is built on the
-meta device, which takes no memory and loads no file. The same run is the guard: a model whose layers keep state that does not
-pass through the attention function would be silently wrong, so it is refused, by name and with the reason.
+In comes a transformers configuration; out goes one `AttentionLayer` for each attention module. The model is built on
+the meta device, which takes no memory and loads no file. The same run is the guard: a model whose layers keep state
+that does not pass through the attention function would be silently wrong, so it is refused, by name and with the
+reason.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -66,6 +68,7 @@ def discover(config: Any, name: str, trust_remote_code: bool = False) -> tuple[A
 
     UnsupportedModelError with the reason if the model cannot run here.
     """
+    config = copy.deepcopy(config)  # building a model writes dtype and attention into it
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(
@@ -89,7 +92,8 @@ def discover(config: Any, name: str, trust_remote_code: bool = False) -> tuple[A
             ).logits
     except Exception as error:
         raise UnsupportedModelError(
-            f"{name}: {type(model).__name__} does not run as one ragged batch ({type(error).__name__}: {error}). {_ALL_SUPPORTED}"
+            f"{name}: {type(model).__name__} does not run as one ragged batch: {type(error).__name__}: {error}. "
+            f"{_ALL_SUPPORTED}"
         ) from error
     if logits.shape[1] != 1:
         raise UnsupportedModelError(f"{name}: {type(model).__name__} ignores logits_to_keep. {_ALL_SUPPORTED}")
@@ -102,12 +106,14 @@ def use_paged_attention(model: PreTrainedModel, name: str) -> None:
     if model._can_set_attn_implementation():
         model.set_attn_implementation(ATTENTION_NAME)
     # Nothing is ever padded here; the check reads the input back from the device at each step.
+    module: Any
     for module in model.modules():
-        if isinstance(module, PreTrainedModel):
+        if hasattr(module, "warn_if_padding_and_no_attention_mask"):
             module.warn_if_padding_and_no_attention_mask = _ignore
     if model.config.get_text_config()._attn_implementation != ATTENTION_NAME:
         raise UnsupportedModelError(
-            f"{name}: {type(model).__name__} has no attention interface, so its attention cannot be replaced. {_ALL_SUPPORTED}"
+            f"{name}: {type(model).__name__} has no attention interface, so its attention cannot be replaced. "
+            f"{_ALL_SUPPORTED}"
         )
 
 
@@ -118,21 +124,22 @@ def _ignore(*args: Any) -> None:
 def attach(model: nn.Module, layers: tuple[AttentionLayer, ...]) -> None:
     """Hangs each layer's facts on its module, where `attend` finds them."""
     for layer in layers:
-        model.get_submodule(layer.name).paged_attention = layer
+        module: Any = model.get_submodule(layer.name)
+        module.paged_attention = layer
 
 
 def freeze_rope(model: nn.Module, context_length: int | None) -> None:
     """Fixes rotary frequencies that transformers would choose anew at each step from the longest position in it.
 
-    With those, a long neighbour changes a short request's logits. They are chosen once, for `context_length` (None: left as
-    they were made), as if every request were that long. The module's `rope_type` then names no type that is remade.
+    With those, a long neighbour changes a short request's logits. They are chosen once, for `context_length` (None:
+    left as they were made), as if every request were that long. The module's `rope_type` then names no type that is
+    remade.
     """
+    module: Any
     for module in model.modules():
         rope_type = getattr(module, "rope_type", None)
         kinds = rope_type if isinstance(rope_type, dict) else {None: rope_type}
         remade = [key for key, kind in kinds.items() if isinstance(kind, str) and any(r in kind for r in _REMADE_ROPE)]
-        if not remade or not isinstance(module, nn.Module):
-            continue
         for key in remade:
             if context_length is not None:
                 _choose_frequencies(module, key, context_length)
@@ -154,18 +161,19 @@ def _guard(model: PreTrainedModel, layers: list[AttentionLayer], name: str) -> N
     kind = type(model).__name__
     if len(layers) != expected or len({layer.name for layer in layers}) != expected:
         raise UnsupportedModelError(
-            f"{name}: {kind} has {expected} layers, but {len(layers)} attention calls were seen. Layers that keep their state "
-            f"elsewhere (recurrent, convolutional or linear attention) are not supported. {_ALL_SUPPORTED}"
+            f"{name}: {kind} has {expected} layers, but {len(layers)} attention calls were seen. Layers that keep "
+            f"their state elsewhere (recurrent, convolutional or linear attention) are not supported. {_ALL_SUPPORTED}"
         )
     convolutions = [
         path for path, module in model.named_modules() if isinstance(module, nn.Conv1d) and module.kernel_size != (1,)
     ]
     if convolutions:
         raise UnsupportedModelError(
-            f"{name}: {kind} keeps state outside attention, in {convolutions[0]} (a convolution over time). {_ALL_SUPPORTED}"
+            f"{name}: {kind} keeps state outside attention, in {convolutions[0]} (a convolution over time). "
+            f"{_ALL_SUPPORTED}"
         )
     for layer in layers:
         if layer.num_heads % layer.num_kv_heads:
             raise UnsupportedModelError(
-                f"{name}: {layer.name} has {layer.num_heads} query heads, no multiple of its {layer.num_kv_heads} KV heads"
+                f"{name}: {layer.name} has {layer.num_heads} query heads, for {layer.num_kv_heads} KV heads"
             )

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 import grammars
 from runtime.config import EngineConfig
@@ -54,11 +55,21 @@ class LoadedModel:
 
     def vocabulary(self) -> grammars.Vocabulary:
         """Token ids and their bytes, as wide as the logits. Takes a moment for large vocabularies; not kept."""
-        return grammars.Vocabulary.from_tokenizer(self.tokenizer, size=self.vocab_size)
+        return grammars.Vocabulary.from_tokenizer(self.tokenizer, size=self.vocab_size, eos_ids=self.eos_token_ids)
 
 
 def load(config: EngineConfig) -> LoadedModel:
     """Loads what `config` names. ModelLoadError if it is not there, UnsupportedModelError if it cannot run here."""
+    bars = is_progress_bar_enabled()
+    disable_progress_bar()
+    try:
+        return _load(config)
+    finally:
+        if bars:
+            enable_progress_bar()
+
+
+def _load(config: EngineConfig) -> LoadedModel:
     path = _model_path(config)
     hub = {"revision": config.revision, "token": config.token, "trust_remote_code": config.trust_remote_code}
     model_config = _read(config, path, "configuration", lambda: AutoConfig.from_pretrained(path, **hub))
@@ -97,7 +108,8 @@ def _model_path(config: EngineConfig) -> str:
     if config.model_path is None:
         if not (EMBEDDED_MODEL / "config.json").is_file():
             raise ModelLoadError(
-                f"the embedded model is missing: no config.json in {EMBEDDED_MODEL}. Reinstall sgl-lite, or give model_path"
+                f"the embedded model is missing: no config.json in {EMBEDDED_MODEL}. "
+                "Reinstall sgl-lite, or give model_path"
             )
         return str(EMBEDDED_MODEL)
     path = Path(config.model_path).expanduser()
@@ -122,15 +134,16 @@ def _read(config: EngineConfig, path: str, what: str, reader: Any) -> Any:
         text = str(error)
         if "trust_remote_code" in text:
             raise ModelLoadError(
-                f"{path!r} brings code of its own. If you trust it, set trust_remote_code=True (with revision=... to pin it)"
+                f"{path!r} brings code of its own. "
+                "If you trust it, set trust_remote_code=True (with revision=... to pin it)"
             ) from error
         if isinstance(error, OSError):
             where = (
                 "is no folder here, and the hub did not deliver it" if path == config.model_path else "cannot be read"
             )
             raise ModelLoadError(
-                f"{what} of {path!r}: {where} (revision {config.revision or 'main'}): {text.splitlines()[0] if text else error!r}. "
-                f"Check the name, the network, and token=... for gated models"
+                f"{what} of {path!r}: {where} (revision {config.revision or 'main'}): {text.splitlines()[0]}. "
+                "Check the name, the network, and token=... for gated models"
             ) from error
         raise UnsupportedModelError(f"{what} of {path!r}: {text}") from error
 

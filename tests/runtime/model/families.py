@@ -1,7 +1,7 @@
 """Tiny random models of many families, in float32, with a byte-level tokenizer: what parity tests run on.
 
-`tiny_model(family, folder)` saves one and returns its path. Weights depend on the family's name and the seed only, and are
-wide enough that greedy decoding does not settle on one token at once.
+`tiny_model(family, folder)` saves one and returns its path. Weights depend on the family's name and the seed only,
+and are wide enough that greedy decoding does not settle on one token at once.
 """
 
 from __future__ import annotations
@@ -112,10 +112,15 @@ MORE_FAMILIES: dict[str, dict[str, Any]] = {
 }
 """What the slow tests add."""
 
+_LINEAR = {
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 16,
+    "linear_value_head_dim": 16,
+}
 REFUSED: dict[str, dict[str, Any]] = {
-    "qwen3_next": {**_MOE, "shared_expert_intermediate_size": 32, "linear_num_key_heads": 2, "linear_num_value_heads": 4,
-                   "linear_key_head_dim": 16, "linear_value_head_dim": 16},
-    "qwen3_5_text": {"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16},
+    "qwen3_next": {**_MOE, **_LINEAR, "shared_expert_intermediate_size": 32},
+    "qwen3_5_text": _LINEAR,
     "lfm2": {"layer_types": ["conv", "conv", "full_attention", "conv"]},
     "jamba": {},
     "mamba2": {"num_heads": 4, "head_dim": 32, "state_size": 16, "n_groups": 1, "expand": 2},
@@ -123,7 +128,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "bloom": {},
     "mpt": {},
     "falcon": {"head_dim": None},
-}  # fmt: skip
+}
 """What the guard must not let through."""
 
 
