@@ -1,0 +1,157 @@
+"""Write a language-model program as a Python function; get answers that have the form you asked for.
+
+    import sgl_lite as sgl
+
+    @sgl.function
+    def profile(s, name):
+        s += f"Generate profile for {name}:"
+        with s.constrain(json_schema=Person):
+            s += sgl.gen("profile", max_tokens=60)
+
+    profile("Ada").parsed("profile")
+
+Names that need torch (`Engine`, `LLM`) are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from grammars.errors import (
+    BudgetError,
+    ConformError,
+    ConstraintLimitError,
+    ConstraintSyntaxError,
+    GrammarError,
+    UnsatisfiableConstraintError,
+    UnsupportedConstraintError,
+)
+from runtime.api import SamplingParams
+from runtime.errors import (
+    EngineStopped,
+    ModelLoadError,
+    PromptTooLongError,
+    RequestAborted,
+    RequestError,
+    RuntimeFault,
+    UnsupportedModelError,
+)
+from sgl_lite.choices import (
+    greedy_token_selection,
+    probability,
+    token_length_normalized,
+    unconditional_likelihood_normalized,
+)
+from sgl_lite.defaults import flush_cache, get_server_info, global_config, set_default_backend
+from sgl_lite.errors import (
+    AppendError,
+    ArgumentError,
+    BackendError,
+    CheckError,
+    ForkError,
+    LanguageError,
+    ProgramCancelled,
+    ProgramTimeout,
+    RoleError,
+    SpanError,
+    TraceError,
+    UnknownVariableError,
+    UnsupportedByBackendError,
+)
+from sgl_lite.function import SglFunction, function
+from sgl_lite.primitives import (
+    assistant,
+    assistant_begin,
+    assistant_end,
+    gen,
+    gen_int,
+    gen_string,
+    select,
+    system,
+    system_begin,
+    system_end,
+    user,
+    user_begin,
+    user_end,
+)
+from sgl_lite.state import ProgramState, ProgramStateGroup
+
+if TYPE_CHECKING:
+    from sgl_lite.backends.local import Engine, LocalBackend
+    from sgl_lite.llm import LLM
+
+__version__ = "0.1.0"
+
+_LOADED_ON_USE = {
+    "Engine": "sgl_lite.backends.local",
+    "LocalBackend": "sgl_lite.backends.local",
+    "LLM": "sgl_lite.llm",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LOADED_ON_USE:
+        raise AttributeError(f"module 'sgl_lite' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_LOADED_ON_USE[name]), name)
+    return value
+
+
+__all__ = [
+    "LLM",
+    "AppendError",
+    "ArgumentError",
+    "BackendError",
+    "BudgetError",
+    "CheckError",
+    "ConformError",
+    "ConstraintLimitError",
+    "ConstraintSyntaxError",
+    "Engine",
+    "EngineStopped",
+    "ForkError",
+    "GrammarError",
+    "LanguageError",
+    "LocalBackend",
+    "ModelLoadError",
+    "ProgramCancelled",
+    "ProgramState",
+    "ProgramStateGroup",
+    "ProgramTimeout",
+    "PromptTooLongError",
+    "RequestAborted",
+    "RequestError",
+    "RoleError",
+    "RuntimeFault",
+    "SamplingParams",
+    "SglFunction",
+    "SpanError",
+    "TraceError",
+    "UnknownVariableError",
+    "UnsatisfiableConstraintError",
+    "UnsupportedByBackendError",
+    "UnsupportedConstraintError",
+    "UnsupportedModelError",
+    "assistant",
+    "assistant_begin",
+    "assistant_end",
+    "flush_cache",
+    "function",
+    "gen",
+    "gen_int",
+    "gen_string",
+    "get_server_info",
+    "global_config",
+    "greedy_token_selection",
+    "probability",
+    "select",
+    "set_default_backend",
+    "system",
+    "system_begin",
+    "system_end",
+    "token_length_normalized",
+    "unconditional_likelihood_normalized",
+    "user",
+    "user_begin",
+    "user_end",
+]

@@ -1,0 +1,99 @@
+"""What the language asks of a model, wherever it runs.
+
+A backend never waits: `generate` returns at once and reports through the two callbacks, from any thread. What can be seen to
+be wrong at once (a bad constraint, a prompt that is too long) it raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from grammars.spec import Spec
+from runtime.api import GenerateRequest, RequestOutput
+
+Message: TypeAlias = dict[str, Any]
+"""A message as OpenAI's API has it: `{"role": ..., "content": text or list of parts}`."""
+
+OnOutput: TypeAlias = Callable[[RequestOutput], None]
+OnFailure: TypeAlias = Callable[[BaseException], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """The messages so far, and what the open message of the model already says."""
+
+    messages: tuple[Message, ...]
+    open_text: str = ""
+
+
+class Pending(Protocol):
+    """A request under way."""
+
+    def abort(self) -> None:
+        """End it soon; `on_failure` is called with `runtime.errors.RequestAborted`."""
+        ...
+
+
+class ChatTemplate(Protocol):
+    """How messages become text."""
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str: ...
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """What ends the model's turn, besides its end-of-text token."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """constraints: holds `GenerateRequest.constraint`. scores: `prompt_logprobs`, which `select` needs. images: takes pictures."""
+
+    constraints: bool = True
+    scores: bool = True
+    images: bool = False
+
+
+class Backend(Protocol):
+    """See the module docstring."""
+
+    capabilities: Capabilities
+
+    @property
+    def model_name(self) -> str: ...
+
+    def generate(
+        self,
+        request: GenerateRequest,
+        on_output: OnOutput,
+        on_failure: OnFailure,
+        conversation: Conversation | None = None,
+    ) -> Pending:
+        """Start one request. `on_output` gets every new state of the answer, the last with `finished=True`.
+
+        conversation: given in a chat; `request.prompt` is then its text, whose special tokens are all written out.
+        """
+        ...
+
+    def check_constraint(self, spec: Spec, text: str = "", complete: bool = False) -> None:
+        """Whether `text` begins (complete: is) a text of `spec`.
+
+        Errors: `grammars.errors.ConformError` if not, other `GrammarError`s if the spec cannot be enforced.
+        """
+        ...
+
+    def encode(self, text: str, special_tokens: bool = True) -> tuple[int, ...]:
+        """Token ids. `special_tokens`: with those that begin a text (not in a chat, which writes them itself)."""
+        ...
+
+    def decode(self, token_ids: Sequence[int]) -> str: ...
+
+    def chat_template(self) -> ChatTemplate: ...
+
+    def flush_cache(self) -> None: ...
+
+    def server_info(self) -> Mapping[str, Any]: ...
+
+    def shutdown(self) -> None: ...

@@ -1,0 +1,75 @@
+"""Many runs of one program: a bounded pool for their Python code, none for their waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol, TypeVar
+
+from sgl_lite.errors import ArgumentError
+from sgl_lite.state import ProgramState
+
+MAX_THREADS = 48
+MAX_OPEN = 1024
+"""Programs under way at a time: enough to fill any engine, few enough to keep memory bounded."""
+
+Job = TypeVar("Job")
+
+
+class Progress(Protocol):
+    """Told of every program that is done."""
+
+    def __call__(self) -> None: ...
+
+
+def run_all(
+    start: Callable[[Job], ProgramState], jobs: Sequence[Job], num_threads: int | str, progress_bar: bool, title: str
+) -> Iterator[ProgramState]:
+    """The jobs' states, in order, each when its program is done. `start` executes a program's function and keeps its errors."""
+    threads = _threads(num_threads, len(jobs))
+    return _run_all(start, jobs, threads, progress_bar, title)
+
+
+def _run_all(
+    start: Callable[[Job], ProgramState], jobs: Sequence[Job], threads: int, progress_bar: bool, title: str
+) -> Iterator[ProgramState]:
+    if not jobs:
+        return
+    results: list[Future[ProgramState]] = [Future() for _ in jobs]
+    bar: AbstractContextManager[Progress] = _bar(title, len(jobs)) if progress_bar else nullcontext(lambda: None)
+    with bar as advance, ThreadPoolExecutor(threads, thread_name_prefix=f"batch {title}") as pool:
+
+        def execute(job: Job, result: Future[ProgramState]) -> None:
+            try:
+                state = start(job)
+            except BaseException as error:  # handed to whoever takes the result
+                result.set_exception(error)
+                return
+
+            def done() -> None:
+                advance()
+                result.set_result(state)
+
+            state.interpreter.when_idle(done)
+
+        submitted = 0
+        for taken, result in enumerate(results):
+            while submitted < min(len(jobs), taken + MAX_OPEN):
+                pool.submit(execute, jobs[submitted], results[submitted])
+                submitted += 1
+            yield result.result()
+
+
+def _threads(num_threads: int | str, jobs: int) -> int:
+    if num_threads == "auto":
+        return max(1, min(MAX_THREADS, jobs))
+    if not isinstance(num_threads, int) or num_threads < 1:
+        raise ArgumentError(f"num_threads={num_threads!r} must be 'auto' or at least 1")
+    return num_threads
+
+
+def _bar(title: str, total: int) -> AbstractContextManager[Progress]:
+    from sgl_lite.progress import progress  # brings rich, which `import sgl_lite` goes without
+
+    return progress(title, total)

@@ -1,0 +1,510 @@
+"""Carries out the nodes of one state, one after the other: one method a node.
+
+Event driven: a node that asks the model sends its request and returns; the engine's answer takes the state on. Nodes that
+need no model are carried out where they are added, in the program's thread. No thread belongs to a state, so thousands
+can be under way. All waiting is done by whoever reads.
+
+Errors stop the state. They are raised by the `+=` that caused them where that is known at once, else by the next read.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from grammars.errors import ConformError, GrammarError
+from grammars.spec import UpTo
+from runtime.api import GenerateRequest, RequestOutput
+from sgl_lite.chat import ChatLog
+from sgl_lite.constraints import Constraint
+from sgl_lite.errors import CheckError, SpanError, UnknownVariableError
+from sgl_lite.meta import meta_of
+from sgl_lite.nodes import (
+    ConstrainBegin,
+    Fork,
+    Gen,
+    Node,
+    RoleBegin,
+    RoleEnd,
+    Select,
+    SpanBegin,
+    SpanEnd,
+    SpanGen,
+    SpanSelect,
+    SpanText,
+    Text,
+    VarBegin,
+    VarEnd,
+    flatten,
+)
+from sgl_lite.run import Run, advancing
+from sgl_lite.selection import Selection
+from sgl_lite.spans import Placed, SpanPlanner
+from sgl_lite.variables import Cell
+
+
+class Span:
+    """The open constrained text. text: all of it so far, with its opener."""
+
+    __slots__ = ("constraint", "gens", "text")
+
+    def __init__(self, constraint: Constraint, text: str) -> None:
+        self.constraint, self.text, self.gens = constraint, text, 0
+
+
+class Interpreter:
+    """One state of one run.
+
+    text:  all text so far; only whole nodes are in it. Its first `seeded` characters are the parent's.
+    cells: the variables by name, declared in program order.
+    error: why the state stopped, None while it goes on.
+    """
+
+    def __init__(self, run: Run, parent: Interpreter | None = None) -> None:
+        self.run = run
+        self.changed = threading.Condition()
+        self.text = ""
+        self.seeded = 0
+        self.chat = ChatLog(run.backend.chat_template)
+        self.cells: dict[str, Cell] = dict(parent.cells) if parent else {}
+        self.error: BaseException | None = None
+        self._traceback: Any = None
+        self._planner = SpanPlanner(self._conforms)
+        self._queue: deque[Placed] = deque()
+        self._coming: deque[Cell] = deque()
+        self._writing: Cell | None = None
+        self._span: Span | None = None
+        self._scopes: list[tuple[Cell, int]] = []
+        self._scope_cells: deque[Cell] = deque()
+        self._listeners: list[Callable[[], None]] = []
+        self._when_idle: list[Callable[[], None]] = []
+        self._busy = parent is not None  # a child waits for its parent's text
+
+    # ------------------------------------------------------------------ the program adds
+
+    def add(self, value: Any, where: str) -> None:
+        """Take in text, a node or a list. Errors: `AppendError`, `SpanError`, and whatever stopped the state."""
+        nodes = flatten(value)
+        self.raise_error()
+        for node in nodes:
+            if isinstance(node, Gen | ConstrainBegin) and node.constraint is not None:
+                self._check(node.constraint, where, node)
+            placed = self._planner.add(node, where)
+            self._declare(node)
+            self._enqueue(placed)
+        self.raise_error()
+
+    def set(self, name: str, value: Any) -> None:
+        """Assign a variable; there is nothing to wait for."""
+        cell = Cell(name, self)
+        cell.fill(value)
+        self.cells[name] = cell
+
+    def settle(self, name: str | None = None) -> None:
+        """The program's own thread is about to wait: send out what was held back."""
+        if self.run.may_settle():
+            self._enqueue(self._planner.settle(name))
+
+    def abandon_span(self) -> None:
+        """A constrain block was left by an exception: the gen that was held back is never sent."""
+        if self._planner.abandon():
+            cell = self._coming.pop()
+            cell.error = SpanError(f"the constrain block was left by an exception before {cell.name!r} was asked for")
+            cell.ready = True
+        self._span = None
+
+    @property
+    def inside_span(self) -> bool:
+        return self._planner.inside
+
+    def _declare(self, node: Node) -> None:
+        if isinstance(node, Gen | Select):
+            cell = Cell(node.name, self, node.constraint.parse if isinstance(node, Gen) and node.constraint else None)
+            self._coming.append(cell)
+        elif isinstance(node, VarBegin):
+            cell = Cell(node.name, self)
+            self._scope_cells.append(cell)
+        else:
+            return
+        if node.name is not None:
+            self.cells[node.name] = cell
+
+    def _check(self, constraint: Constraint, where: str, node: Node) -> None:
+        try:
+            self.run.backend.check_constraint(constraint.spec)
+        except GrammarError as error:
+            error.add_note(f"in {where}: {node.label()}")
+            raise
+
+    # ------------------------------------------------------------------ someone reads
+
+    def cell(self, name: str) -> Cell:
+        """A variable by name. A reader in another thread waits until the program declares it. Errors: `UnknownVariableError`."""
+        if name not in self.cells and not self.run.may_settle():
+            self.wait_for(lambda: name in self.cells or self.run.thread is None)
+        if name not in self.cells:
+            self.raise_error()
+            raise UnknownVariableError(name, self.cells)
+        return self.cells[name]
+
+    def read(self, name: str, timeout: float | None = None) -> Cell:
+        """A variable, once it is there. Errors: those of the program."""
+        cell = self.cell(name)
+        if cell.owner is self:
+            self.settle(name)
+        cell.get(timeout)
+        return cell
+
+    def sync(self) -> None:
+        """Wait for all that was added. Errors: those of the program."""
+        self.settle()
+        self.wait_for(lambda: self.idle)
+        self.raise_error()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.error is not None or not (self._busy or self._queue)
+
+    def wait_for(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Until `ready()`, or False after `timeout` seconds. Errors: those of the program, if `ready` cannot come true."""
+        end = None if timeout is None else time.monotonic() + timeout
+        with self.changed:
+            while not ready():
+                if self.error is not None:
+                    break
+                left = None if end is None else end - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                self.changed.wait(left)
+            else:
+                return True
+        self.raise_error()
+        return False
+
+    def raise_error(self) -> None:
+        """Raise what stopped the state, if it stopped."""
+        if self.error is not None:
+            raise self.error.with_traceback(self._traceback)
+
+    def visible_text(self) -> str:
+        """All text, with the answer that is being written."""
+        with self.changed:
+            return self.text + (self._writing.partial if self._writing is not None else "")
+
+    def when_idle(self, call: Callable[[], None]) -> None:
+        """Call once, from any thread, when nothing is left to do; at once if that is so already."""
+        with self.changed:
+            if not self.idle:
+                self._when_idle.append(call)
+                return
+        call()
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener`, from any thread, after every change. Returns what ends that."""
+        with self.changed:
+            self._listeners.append(listener)
+
+        def remove() -> None:
+            with self.changed:
+                if listener in self._listeners:
+                    self._listeners.remove(listener)
+
+        return remove
+
+    def notify(self) -> None:
+        """Tell all who wait that something changed."""
+        with self.changed:
+            self.changed.notify_all()
+            calls = list(self._listeners)
+            if self._when_idle and self.idle:
+                calls += self._when_idle
+                self._when_idle = []
+        for call in calls:
+            call()
+
+    # ------------------------------------------------------------------ one node after the other
+
+    def _enqueue(self, placed: list[Placed]) -> None:
+        if placed:
+            with self.changed:
+                if self.error is None:
+                    self._queue.extend(placed)
+            self._advance()
+
+    def _advance(self) -> None:
+        """Carry out nodes until one waits for the model, or none is left. Whoever finds the state busy leaves it be."""
+        while True:
+            with self.changed:
+                if self._busy or not self._queue or self.error is not None:
+                    return
+                placed = self._queue.popleft()
+                self._busy = True
+            try:
+                waits = _METHODS[type(placed.node)](self, placed.node, placed)
+            except Exception as error:
+                self.fail(error, placed)
+                return
+            if waits:
+                return
+            with self.changed:
+                self._busy = False
+                last = not self._queue
+            if last:
+                self.notify()
+
+    def _resume(self) -> None:
+        """The node that waited is done; the next one is sent from another thread than the engine's."""
+        with self.changed:
+            self._busy = False
+            more = bool(self._queue)
+        self.notify()
+        if more:
+            advancing().submit(self._advance)
+
+    def fail(self, error: BaseException, placed: Placed | None = None) -> None:
+        """Stop the state, and the children that wait for its text."""
+        error = self.run.stopped_because(error)
+        if placed is not None:
+            note = f"in {placed.describe()}"
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+        with self.changed:
+            if self.error is not None:
+                return
+            self.error, self._traceback = error, error.__traceback__
+            left, self._queue = self._queue, deque()
+            self._busy = False
+            self._writing = None
+        self.notify()
+        for waiting in left:
+            if isinstance(waiting.node, Fork):
+                for child in waiting.node.children:
+                    child.fail(error)
+
+    def _text(self, node: Text, placed: Placed) -> bool:
+        self.text += node.text
+        return False
+
+    def _gen(self, node: Gen, placed: Placed) -> bool:
+        constraint = node.constraint
+        request = self._request(node, extra_stop=constraint.stops if constraint else ())
+        if constraint is not None:
+            request = replace(request, constraint=constraint.spec)
+        self._answer(node, placed, request)
+        return True
+
+    def _select(self, node: Select, placed: Placed, choices: tuple[str, ...] | None = None) -> bool:
+        cell = self._coming.popleft()
+        self.text = self.chat.open(self.text)
+
+        def done(choice: str, meta: dict[str, Any]) -> None:
+            with self.changed:
+                self.text += choice
+                if self._span is not None:
+                    self._span.text += choice
+                cell.fill(choice, meta)
+            self._resume()
+
+        Selection(
+            self.run,
+            node if choices is None else replace(node, choices=choices),
+            self.text,
+            self.chat.active,
+            done,
+            lambda error: self.fail(error, placed),
+        ).start()
+        return True
+
+    def _role_begin(self, node: RoleBegin, placed: Placed) -> bool:
+        self.text = self.chat.begin(self.text, node.role)
+        return False
+
+    def _role_end(self, node: RoleEnd, placed: Placed) -> bool:
+        self.text = self.chat.end(self.text, node.role)
+        return False
+
+    def _var_begin(self, node: VarBegin, placed: Placed) -> bool:
+        self._scopes.append((self._scope_cells.popleft(), len(self.text)))
+        return False
+
+    def _var_end(self, node: VarEnd, placed: Placed) -> bool:
+        cell, start = self._scopes.pop()
+        with self.changed:
+            cell.fill(self.text[start:])
+        self.notify()
+        return False
+
+    def _fork(self, node: Fork, placed: Placed) -> bool:
+        for child in node.children:
+            child.seed(self.text, self.chat)
+        return False
+
+    def seed(self, text: str, chat: ChatLog) -> None:
+        """A child gets its parent's text and goes on by itself."""
+        with self.changed:
+            self.text, self.chat, self.seeded = text, chat.copy(), len(text)
+            self._busy = False
+            more = bool(self._queue)
+        self.notify()
+        if more:
+            advancing().submit(self._advance)
+
+    # ------------------------------------------------------------------ constrained spans
+
+    def _conforms(self, constraint: Constraint, text: str) -> bool:
+        try:
+            self.run.backend.check_constraint(constraint.spec, text)
+        except ConformError:
+            return False
+        return True
+
+    def _open_span(self) -> Span:
+        if self._span is None:
+            raise SpanError("the constrain block was left by an exception")
+        return self._span
+
+    def _span_begin(self, node: SpanBegin, placed: Placed) -> bool:
+        self._span = Span(node.constraint, node.opener)
+        return False
+
+    def _span_text(self, node: SpanText, placed: Placed) -> bool:
+        span = self._open_span()
+        self.run.backend.check_constraint(span.constraint.spec, span.text + node.text)
+        span.text += node.text
+        self.text += node.text
+        return False
+
+    def _span_gen(self, node: SpanGen, placed: Placed) -> bool:
+        span = self._open_span()
+        whole = node.ends == "complete"
+        spec = span.constraint.spec
+        if node.after or not whole:
+            spec = UpTo(spec, node.after, open=not whole)
+        request = self._request(node.gen, extra_stop=(node.after,) if node.after else ())
+        request = replace(request, constraint=spec, constraint_prefix=span.text)
+        before, sole, parse = span.text, whole and not span.gens, span.constraint.parse
+        span.gens += 1
+        self._coming[0].parse = (lambda text: parse(before + text + node.after)) if sole else _part_of_a_text
+        self._answer(node.gen, placed, request)
+        return True
+
+    def _span_select(self, node: SpanSelect, placed: Placed) -> bool:
+        span = self._open_span()
+        choices = tuple(c for c in node.select.choices if self._conforms(span.constraint, span.text + c))
+        if not choices:
+            self.run.backend.check_constraint(span.constraint.spec, span.text + node.select.choices[0])
+        span.gens += 1
+        return self._select(node.select, placed, choices)
+
+    def _span_end(self, node: SpanEnd, placed: Placed) -> bool:
+        span, self._span = self._open_span(), None
+        if node.verify:
+            self.run.backend.check_constraint(span.constraint.spec, span.text, complete=True)
+        return False
+
+    # ------------------------------------------------------------------ asking the model
+
+    def _request(self, node: Gen, extra_stop: tuple[str, ...]) -> GenerateRequest:
+        self.text = self.chat.open(self.text)
+        stops = extra_stop + (self.chat.template().stop if self.chat.active else ())
+        settings = node.settings.over(self.run.settings)
+        return GenerateRequest(prompt=self.text, sampling=settings.params(stops), timeout=self.run.remaining())
+
+    def _answer(self, node: Gen, placed: Placed, request: GenerateRequest) -> None:
+        """Send a gen's request; its end fills the variable and takes the state on."""
+        cell = self._writing = self._coming.popleft()
+        span = self._span
+        tried: list[str] = []
+
+        def on_output(output: RequestOutput) -> None:
+            if not output.finished:
+                cell.partial = output.outputs[0].text
+                self.notify()
+            elif node.check is None:
+                finish(output)
+            else:
+                advancing().submit(guarded, check, output)
+
+        def check(output: RequestOutput) -> None:
+            texts = [one.text for one in output.outputs]
+            values = [cell.parse(text) if cell.parse else text for text in texts]
+            if node.check is None or all(node.check(value) for value in values):
+                finish(output)
+                return
+            tried.extend(texts)
+            if len(tried) > node.retries * len(texts):
+                raise CheckError(f"no answer passed the check of {node.label()}; tried: {tried}", tuple(tried))
+            seed = request.sampling.seed
+            again = (
+                request
+                if seed is None
+                else replace(request, sampling=replace(request.sampling, seed=seed + len(tried)))
+            )
+            self._send(replace(again, timeout=self.run.remaining()), on_output, on_failure)
+
+        def finish(output: RequestOutput) -> None:
+            try:
+                texts = [one.text for one in output.outputs]
+                meta = meta_of(output, self._decoder(node))
+            except Exception as error:
+                self.fail(error, placed)
+                return
+            with self.changed:
+                self.text += texts[0]
+                if span is not None:
+                    span.text += texts[0]
+                self._writing = None
+                cell.fill(texts if request.sampling.n > 1 else texts[0], meta)
+            self._resume()
+
+        def guarded(step: Callable[[RequestOutput], None], output: RequestOutput) -> None:
+            try:
+                step(output)
+            except Exception as error:
+                self.fail(error, placed)
+
+        def on_failure(error: BaseException) -> None:
+            self.fail(error, placed)
+
+        self._send(request, on_output, on_failure)
+
+    def _send(
+        self,
+        request: GenerateRequest,
+        on_output: Callable[[RequestOutput], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self.run.send(request, on_output, on_failure, self.chat.conversation(self.text))
+
+    def _decoder(self, node: Gen) -> Callable[..., str] | None:
+        wanted = node.settings.over(self.run.settings).return_text_in_logprobs
+        return self.run.backend.decode if wanted else None
+
+
+def _part_of_a_text(text: str) -> Any:
+    raise SpanError(
+        "this variable is only a part of a constrained text; name the whole with s.constrain(..., name='x') and read s.parsed('x')"
+    )
+
+
+_METHODS: Mapping[type[Node], Callable[[Interpreter, Any, Placed], bool]] = {
+    Text: Interpreter._text,
+    Gen: Interpreter._gen,
+    Select: Interpreter._select,
+    RoleBegin: Interpreter._role_begin,
+    RoleEnd: Interpreter._role_end,
+    VarBegin: Interpreter._var_begin,
+    VarEnd: Interpreter._var_end,
+    Fork: Interpreter._fork,
+    SpanBegin: Interpreter._span_begin,
+    SpanText: Interpreter._span_text,
+    SpanGen: Interpreter._span_gen,
+    SpanSelect: Interpreter._span_select,
+    SpanEnd: Interpreter._span_end,
+}
+"""Each returns whether the state now waits for the model."""

@@ -1,0 +1,141 @@
+"""One `select` under way: scores every choice after the text, all at once, and decides.
+
+The requests share the text and each other's beginnings in the radix tree, so the text is computed once.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from runtime.api import GenerateRequest, RequestOutput, SamplingParams, TokenLogprob
+from sgl_lite.choices import ChoicesDecision, ScoredChoice, probabilities
+from sgl_lite.errors import ArgumentError, UnsupportedByBackendError
+from sgl_lite.meta import entries
+from sgl_lite.nodes import Select
+from sgl_lite.run import Run
+
+Tokens = tuple[int, ...]
+
+
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many items the two have in common from the beginning."""
+    for index, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return index
+    return min(len(a), len(b))
+
+
+class Selection:
+    """done(choice, meta) or failed(error) is called once, from any thread."""
+
+    def __init__(
+        self,
+        run: Run,
+        node: Select,
+        text: str,
+        in_chat: bool,
+        done: Callable[[str, dict[str, Any]], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._run, self._node, self._text, self._in_chat = run, node, text, in_chat
+        self._done, self._failed = done, failed
+        self._lock = threading.Lock()
+        self._outputs: dict[tuple[int, bool], RequestOutput] = {}
+        self._expected = 0
+
+    def start(self) -> None:
+        """Send all requests. Errors: `UnsupportedByBackendError`, `ArgumentError`."""
+        backend, node = self._run.backend, self._node
+        if not backend.capabilities.scores:
+            raise UnsupportedByBackendError(
+                f"{backend.model_name} gives no log-probabilities of a prompt, which select needs; use the local engine"
+            )
+        conditional = self._tokenized(self._text)
+        unconditional = self._tokenized("") if node.method.requires_unconditional else []
+        self._expected = len(conditional) + len(unconditional)
+        for given, rows in ((True, conditional), (False, unconditional)):
+            for index, (tokens, start) in enumerate(rows):
+                self._send(index, given, tokens, start)
+
+    def _tokenized(self, text: str) -> list[tuple[Tokens, int]]:
+        """Per choice: the tokens of `text` and choice, and the first that is scored (the same in all)."""
+        backend, special = self._run.backend, not self._in_chat
+        base = backend.encode(text, special)
+        rows = [backend.encode(text + choice, special) for choice in self._node.choices]
+        start = min(common_prefix(base, row) for row in rows)
+        start = max(1, min(start, min(map(len, rows)) - 1))
+        for choice, row in zip(self._node.choices, rows, strict=True):
+            if start >= len(row):
+                raise ArgumentError(
+                    f"choice {choice!r} is the first token of a text, which has no probability; put text before the select"
+                )
+        return [(row, start) for row in rows]
+
+    def _send(self, index: int, given: bool, tokens: Tokens, start: int) -> None:
+        sampling = SamplingParams(max_tokens=0, prompt_logprobs=0, prompt_logprobs_start=start)
+
+        def on_output(output: RequestOutput) -> None:
+            if output.finished:
+                self._collect(index, given, output)
+
+        request = GenerateRequest(prompt=tokens, sampling=sampling, timeout=self._run.remaining())
+        self._run.send(request, on_output, self._failed)
+
+    def _collect(self, index: int, given: bool, output: RequestOutput) -> None:
+        with self._lock:
+            self._outputs[index, given] = output
+            if len(self._outputs) < self._expected:
+                return
+        try:
+            choice, meta = self._decide()
+        except Exception as error:
+            self._failed(error)
+            return
+        self._done(choice, meta)
+
+    def _decide(self) -> tuple[str, dict[str, Any]]:
+        node = self._node
+        scored = [
+            ScoredChoice(text, self._scores(index, True), self._scores(index, False))
+            for index, text in enumerate(node.choices)
+        ]
+        decision = node.method(scored)
+        shares = probabilities([choice.logprob for choice in scored])
+        best = decision.best if node.temperature < 1e-6 else self._draw(decision)
+        return node.choices[best], self._meta(scored, decision, shares)
+
+    def _scores(self, index: int, given: bool) -> tuple[TokenLogprob, ...]:
+        output = self._outputs.get((index, given))
+        if output is None:
+            return ()
+        return tuple(token for token in output.prompt_logprobs or () if token is not None)
+
+    def _draw(self, decision: ChoicesDecision) -> int:
+        node = self._node
+        weights = probabilities([score / node.temperature for score in decision.scores])
+        return random.Random(node.seed).choices(range(len(weights)), weights)[0]
+
+    def _meta(
+        self, scored: Sequence[ScoredChoice], decision: ChoicesDecision, shares: tuple[float, ...]
+    ) -> dict[str, Any]:
+        outputs = [self._outputs[index, True] for index in range(len(scored))]
+        return {
+            "id": outputs[0].request_id,
+            "prompt_tokens": max(o.usage.prompt_tokens for o in outputs),
+            "completion_tokens": 0,
+            "cached_tokens": max(o.usage.cached_tokens for o in outputs),
+            "forced_tokens": 0,
+            "computed_tokens": sum(o.usage.prompt_tokens - o.usage.cached_tokens for o in outputs),
+            "finish_reason": {"type": "stop", "matched": None},
+            "e2e_latency": max(o.timing.total for o in outputs),
+            "choices": list(self._node.choices),
+            "scores": list(decision.scores),
+            "probabilities": list(shares),
+            "normalized_prompt_logprobs": [c.logprob / len(c.tokens) for c in scored],
+            "input_token_logprobs": [entries(c.tokens) for c in scored],
+            "output_token_logprobs": [[] for _ in scored],
+            **decision.meta,
+        }

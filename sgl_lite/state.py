@@ -1,0 +1,350 @@
+"""The `s` of a program: what it adds to, reads from, forks and joins. All work is the interpreter's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from grammars.spec import Spec
+from sgl_lite.backends.base import Message
+from sgl_lite.callsite import call_site
+from sgl_lite.constraints import constraint_of
+from sgl_lite.errors import ArgumentError, ForkError, SpanError, UnknownVariableError
+from sgl_lite.interpreter import Interpreter
+from sgl_lite.nodes import (
+    ConstrainBegin,
+    ConstrainEnd,
+    Fork,
+    Parts,
+    RoleBegin,
+    RoleEnd,
+    VarBegin,
+    VarEnd,
+    flatten,
+)
+
+JoinMode = Literal["gather_variable", "concate_and_append"]
+
+
+class ProgramState:
+    """One state of a running program.
+
+    Adding never waits for the model; reading waits for what is read. ret_value: what the program's function returned.
+    """
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        self.interpreter = interpreter
+        self.ret_value: Any = None
+
+    # ------------------------------------------------------------------ adding
+
+    def __iadd__(self, value: Any) -> ProgramState:
+        """Add text, a node, or a list of these."""
+        self.interpreter.add(value, call_site())
+        return self
+
+    @contextmanager
+    def constrain(
+        self,
+        *,
+        json_schema: Any = None,
+        regex: str | None = None,
+        format: str | None = None,
+        grammar: str | Spec | None = None,
+        choices: Sequence[str] | None = None,
+        type: Any = None,
+        name: str | None = None,
+    ) -> Iterator[None]:
+        """All that is added inside is one text that satisfies the constraint: literals and gens together.
+
+        A literal that cannot conform is a `ConformError` at its line. `name`: a variable for the whole text, which
+        `parsed(name)` reads. If the literal just before the block opens a JSON value (`s += "{"`), the block continues it,
+        and what follows the block closes it. See `spans.py` for how gens in the block end.
+        """
+        constraint = constraint_of(
+            json_schema=json_schema, regex=regex, format=format, grammar=grammar, choices=choices, type=type
+        )
+        if constraint is None:
+            raise ArgumentError("constrain needs one of json_schema=, regex=, format=, grammar=, choices=, type=")
+        where, interpreter = call_site(), self.interpreter
+        if interpreter.inside_span:
+            raise SpanError("a constrain block cannot be opened inside another one, which is one text")
+        if name is not None:
+            interpreter.add(VarBegin(name), where)
+        interpreter.add(ConstrainBegin(constraint), where)
+        try:
+            yield
+        except BaseException:
+            interpreter.abandon_span()
+            raise
+        interpreter.add(ConstrainEnd(), call_site())
+        if name is not None:
+            interpreter.add(VarEnd(name), where)
+            interpreter.cells[name].parse = constraint.parse
+
+    @contextmanager
+    def var_scope(self, name: str) -> Iterator[None]:
+        """The text added inside becomes variable `name`."""
+        where = call_site()
+        self.interpreter.add(VarBegin(name), where)
+        yield
+        self.interpreter.add(VarEnd(name), where)
+
+    def system(self, content: Any = None) -> Any:
+        """A system message: `s.system("...")`, or `with s.system(): ...`."""
+        return self._role("system", content)
+
+    def user(self, content: Any = None) -> Any:
+        """A message of the user: `s.user("...")`, or `with s.user(): ...`."""
+        return self._role("user", content)
+
+    def assistant(self, content: Any = None) -> Any:
+        """A message of the model: `s.assistant(gen("x"))`, or `with s.assistant(): ...`."""
+        return self._role("assistant", content)
+
+    def _role(self, role: str, content: Any) -> Any:
+        where = call_site()
+        if content is None:
+            return self._role_scope(role, where)
+        self.interpreter.add([RoleBegin(role), *flatten(content), RoleEnd(role)], where)
+        return Parts()  # so that `s += s.user(...)` adds nothing twice
+
+    @contextmanager
+    def _role_scope(self, role: str, where: str) -> Iterator[None]:
+        self.interpreter.add(RoleBegin(role), where)
+        yield
+        self.interpreter.add(RoleEnd(role), where)
+
+    # ------------------------------------------------------------------ reading
+
+    def __getitem__(self, name: str) -> Any:
+        return self.get_var(name)
+
+    def get_var(self, name: str) -> Any:
+        """The variable, once it is there. Errors: `UnknownVariableError`, those of the program."""
+        return self.interpreter.read(name).value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.set_var(name, value)
+
+    def set_var(self, name: str, value: Any) -> None:
+        """Assign a variable."""
+        if not isinstance(name, str):
+            raise ArgumentError(f"the name of a variable must be a str, not {name!r}")
+        self.interpreter.set(name, value)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the program makes this variable (so far). Does not wait for its value."""
+        return name in self.interpreter.cells
+
+    def parsed(self, name: str) -> Any:
+        """The variable as what its constraint says: a model object for a type, a dict or list for JSON, an int for `dtype=int`."""
+        return self.interpreter.read(name).parsed()
+
+    def get_meta_info(self, name: str, timeout: float | None = None) -> dict[str, Any] | None:
+        """Token counts, finish reason, times, log-probabilities of a variable's answer; None if no model wrote it."""
+        return self.interpreter.read(name, timeout).meta
+
+    def text(self) -> str:
+        """All text, once everything that was added is there."""
+        self.interpreter.sync()
+        return self.interpreter.text
+
+    def messages(self) -> list[Message]:
+        """The messages of a chat, in OpenAI's form."""
+        self.interpreter.sync()
+        return [dict(message) for message in self.interpreter.chat.messages]
+
+    def sync(self) -> ProgramState:
+        """Wait for everything that was added."""
+        self.interpreter.sync()
+        return self
+
+    def error(self) -> BaseException | None:
+        """Why the program stopped, or None. Waits until it did, or is done; never raises the error."""
+        interpreter = self.interpreter
+        try:
+            interpreter.settle()
+            interpreter.wait_for(lambda: interpreter.idle and interpreter.run.may_settle())
+        except Exception as error:
+            if error is not interpreter.error:
+                raise
+        return interpreter.error
+
+    def cancel(self) -> None:
+        """End the run of this state, forks included; its reads then raise `ProgramCancelled`."""
+        self.interpreter.run.cancel()
+
+    # ------------------------------------------------------------------ streaming
+
+    def text_iter(self, var_name: str | None = None) -> Iterator[str]:
+        """New text as it comes: all of it, or that of one variable. The pieces join to the final text."""
+        interpreter, given = self.interpreter, 0
+        self.interpreter.settle(var_name)
+        seen, ended = self._streamed(var_name)
+        while True:
+            done = False
+
+            def more() -> bool:
+                nonlocal done
+                done = ended()
+                return done or len(seen()) > given  # noqa: B023  read at once, in this turn of the loop
+
+            interpreter.wait_for(more)
+            if piece := seen()[given:]:
+                given += len(piece)
+                yield piece
+            if done:
+                return
+
+    async def text_async_iter(self, var_name: str | None = None, return_meta_data: bool = False) -> AsyncIterator[Any]:
+        """As `text_iter`, without blocking the event loop. `return_meta_data`: yields (piece, meta info), with a variable."""
+        interpreter, given = self.interpreter, 0
+        if return_meta_data and var_name is None:
+            raise ArgumentError("return_meta_data needs var_name: only a variable has meta info")
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(changed.set)
+
+        remove = interpreter.listen(wake)
+        try:
+            interpreter.settle(var_name)
+            seen, ended = self._streamed(var_name)
+            while True:
+                changed.clear()
+                interpreter.raise_error()
+                done = ended()
+                if piece := seen()[given:]:
+                    given += len(piece)
+                    yield (piece, interpreter.cells[var_name].meta or {}) if return_meta_data and var_name else piece
+                if done:
+                    return
+                await changed.wait()
+        finally:
+            remove()
+
+    def _streamed(self, name: str | None) -> tuple[Callable[[], str], Callable[[], bool]]:
+        """What is there so far, and whether that is all."""
+        interpreter = self.interpreter
+        if name is None:
+            return interpreter.visible_text, lambda: interpreter.run.thread is None and interpreter.idle
+
+        def seen() -> str:
+            return interpreter.cells[name].partial if name in interpreter.cells else ""
+
+        def ended() -> bool:
+            if name in interpreter.cells:
+                return interpreter.cells[name].ready
+            if interpreter.run.thread is None:
+                raise UnknownVariableError(name, interpreter.cells)
+            return False
+
+        return seen, ended
+
+    # ------------------------------------------------------------------ forks
+
+    def fork(self, size: int = 1, position_ids_offset: list[int] | None = None) -> ProgramStateGroup:
+        """`size` states that go on from here, each by itself, sharing all that was computed. Does not wait.
+
+        position_ids_offset is SGLang's and has no meaning here: any but None is an error.
+        """
+        if size < 1:
+            raise ArgumentError(f"fork size={size} must be at least 1")
+        if position_ids_offset is not None:
+            raise ArgumentError("position_ids_offset cannot be honoured: positions follow the text; leave it out")
+        parent = self.interpreter
+        if parent.inside_span:
+            raise SpanError("a state cannot fork inside a constrain block, which is one text; close the block before")
+        children = tuple(Interpreter(parent.run, parent) for _ in range(size))
+        parent.add(Fork(children), call_site())
+        return ProgramStateGroup([ProgramState(child) for child in children], self)
+
+    @contextmanager
+    def copy(self, position_ids_offset: list[int] | None = None) -> Iterator[ProgramState]:
+        """A fork of one, joined at the end: its variables come back as lists of one."""
+        group = self.fork(1, position_ids_offset)
+        yield group[0]
+        group.join()
+
+    def __repr__(self) -> str:
+        return f"ProgramState({self.interpreter.visible_text()!r})"
+
+
+class ProgramStateGroup:
+    """The states of a fork."""
+
+    def __init__(self, states: list[ProgramState], parent: ProgramState) -> None:
+        self.states, self.parent = states, parent
+        self._names = set(parent.interpreter.cells)
+        self._joined = False
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def __getitem__(self, index: int) -> ProgramState:
+        return self.states[index]
+
+    def __setitem__(self, index: int, value: ProgramState) -> None:
+        if value is not self.states[index]:  # `group[i] += x` assigns what it added to
+            raise ForkError("the states of a fork cannot be replaced; add to them: group[i] += ...")
+
+    def __iter__(self) -> Iterator[ProgramState]:
+        return iter(self.states)
+
+    def __iadd__(self, value: Any) -> ProgramStateGroup:
+        """Add to all: text or a node to each, a list's items one to each, a function's result for its index."""
+        if isinstance(value, list | tuple):
+            if len(value) != len(self.states):
+                raise ArgumentError(
+                    f"a list of {len(value)} is added to {len(self.states)} states; give one item a state"
+                )
+            for state, item in zip(self.states, value, strict=True):
+                state.interpreter.add(item, call_site())
+            return self
+        for index, state in enumerate(self.states):
+            state.interpreter.add(value(index) if callable(value) else value, call_site())
+        return self
+
+    def join(self, mode: JoinMode = "gather_variable") -> None:
+        """Wait for all. "gather_variable": what the children made is in the parent, as lists in order.
+        "concate_and_append": the text they added is added to the parent, in order.
+
+        A child that failed does not hurt the others: its error is raised where one of its variables is read.
+        """
+        if mode not in ("gather_variable", "concate_and_append"):
+            raise ArgumentError(f"join mode={mode!r} is neither 'gather_variable' nor 'concate_and_append'")
+        if self._joined:
+            raise ForkError("this fork is joined already")
+        self._joined = True
+        for state in self.states:
+            state.error()
+        if mode == "concate_and_append":
+            self._append()
+        else:
+            self._gather()
+
+    def _gather(self) -> None:
+        parent = self.parent.interpreter
+        names = dict.fromkeys(n for s in self.states for n in s.interpreter.cells if n not in self._names)
+        for name in names:
+            having = [s.interpreter for s in self.states if name in s.interpreter.cells]
+            failed = next((child.error for child in having if not child.cells[name].ready), None)
+            parent.set(name, [child.cells[name].value for child in having])
+            cell = parent.cells[name]
+            cell.error = failed
+            cell.meta = None if failed else {"forks": [child.cells[name].meta for child in having]}
+
+    def _append(self) -> None:
+        where = call_site()
+        for state in self.states:
+            state.interpreter.raise_error()
+            if state.interpreter.chat.role != self.parent.interpreter.chat.role or state.interpreter.chat.messages != (
+                self.parent.interpreter.chat.messages
+            ):
+                raise ForkError(
+                    "concate_and_append joins text; these forks added messages: use join() and their variables"
+                )
+            self.parent.interpreter.add(state.interpreter.text[state.interpreter.seeded :], where)
