@@ -106,5 +106,9 @@ def documents(draw: st.DrawFn) -> Any:
     if draw(st.integers(0, 3)):
         return schema
     name = draw(st.sampled_from(string.ascii_lowercase))
-    node = {"type": "object", "properties": {"v": schema, "next": {"$ref": f"#/$defs/{name}"}}, "additionalProperties": False}
+    node = {
+        "type": "object",
+        "properties": {"v": schema, "next": {"$ref": f"#/$defs/{name}"}},
+        "additionalProperties": False,
+    }
     return {"$defs": {name: node}, "$ref": f"#/$defs/{name}"}
