@@ -1,7 +1,7 @@
 """Earley's recogniser with its sets interned: the same stack of rules is the same integer.
 
-An item `(rule, dot, origin)` says that `rule` was begun at the set `origin` and has matched its body up to `dot`. A set is
-what may follow one text; here its items point to the *sets* they began at, not to positions in a text, so sets are
+An item `(rule, dot, origin)` says that `rule` was begun at the set `origin` and has matched its body up to `dot`. A set
+is what may follow one text; here its items point to the *sets* they began at, not to positions in a text, so sets are
 shared by all texts that leave the same rules open, and left recursion (every `*` of Lark) comes back to the same set.
 (Earley 1970; nullable rules as in Aycock and Horspool, "Practical Earley Parsing", 2002.)
 
@@ -68,7 +68,7 @@ class Earley:
         return found
 
     def _completed(self, items: set[Item]) -> set[Item]:
-        """Close over rules that are matched whole: their parents move on. Complete items of other rules are then dropped."""
+        """Close over rules that are matched whole: their parents move on."""
         work = list(items)
         while work:
             rule, dot, origin = work.pop()
@@ -143,7 +143,7 @@ class Earley:
     def _costed(
         self, awaiting: dict[int, list[Item]], parents: dict[int, list[Item]], complete: bool, initial: bool
     ) -> ItemSet:
-        """Shortest ends. Only the returns of nonterminals begun here depend on one another: iterate to the fixed point."""
+        """Shortest ends. The returns of nonterminals begun here depend on one another: iterate to the fixed point."""
         suffix, rules = self.cfg.suffix_lengths, self.cfg.rules
         returns = dict.fromkeys(parents, INFINITE)
         if initial:

@@ -5,8 +5,9 @@
     ws     ::= [ \\t\\n]*
 
 `::=` begins a rule, `|` separates alternatives, juxtaposition follows, `( )` groups, `* + ? {n} {n,} {n,m}` repeat,
-`"..."` and `'...'` are literals, `[...]` and `[^...]` character classes, `.` any character. Escapes: `\\n \\r \\t \\\\ \\" \\'
-\\] \\[ \\- \\^ \\xHH \\uHHHH \\UHHHHHHHH`. There is no lexer: a repetition may end wherever the rest of the text fits.
+`"..."` and `'...'` are literals, `[...]` and `[^...]` character classes, `.` any character. Escapes: `\\n \\r \\t \\\\
+\\" \\' \\] \\[ \\- \\^ \\xHH \\uHHHH \\UHHHHHHHH`. There is no lexer: a repetition may end wherever the rest of the
+text fits.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _TOKEN = re.compile(
 )
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)", re.DOTALL)
 _PLAIN = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+_ANY_CHARACTER = Language.char_class([(0, 0x10FFFF)])
 _REPEATS = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 
 
@@ -97,7 +99,7 @@ class _Reader:
         if kind == "class":
             return (self._terminal(value, lambda: self._char_class(value[1:-1])),)
         if value == ".":
-            return (self._terminal(value, lambda: Language.char_class([(0, 0x10FFFF)])),)
+            return (self._terminal(value, lambda: _ANY_CHARACTER),)
         head = self._fresh("group")
         self._alternatives(head)
         if not self._accept(")"):
@@ -171,15 +173,10 @@ class _Reader:
                 self._fail(f"the range {chr(low)!r}-{chr(high)!r} in [{body}] runs backwards", self.at - 1)
             ranges.append((low, high))
             i += 1
-        if not inverted:
-            if not ranges:
-                self._fail("an empty character class matches nothing", self.at - 1)
-            return Language.char_class(ranges)
-        return (
-            Language.char_class([(0, 0x10FFFF)]) - Language.char_class(ranges)
-            if ranges
-            else Language.char_class([(0, 0x10FFFF)])
-        )
+        if not ranges and not inverted:
+            self._fail("an empty character class matches nothing", self.at - 1)
+        chosen = Language.char_class(ranges)
+        return _ANY_CHARACTER - chosen if inverted else chosen
 
     def _unescape(self, body: str) -> str:
         def one(match: re.Match[str]) -> str:
@@ -201,8 +198,9 @@ class _Reader:
         while at < len(self.text):
             match = _TOKEN.match(self.text, at)
             if match is None:
+                found = self.text[at : at + 20]
                 raise ConstraintSyntaxError(
-                    f"the EBNF grammar does not parse at {self._place(at)}: {self.text[at : at + 20]!r}"
+                    f"the EBNF grammar does not parse at {self._place(at)}: expected a symbol; found {found!r}"
                 )
             if match.lastgroup != "space":
                 tokens.append((str(match.lastgroup), match.group(), at))

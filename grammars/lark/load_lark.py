@@ -1,4 +1,4 @@
-"""Lark's notation into a `Cfg`. The `lark` package reads the text, so `%import`, templates, `~n..m` and `?` are its own.
+"""Lark's notation into a `Cfg`. The `lark` package reads the text: `%import`, templates, `~n..m` and `?` are its own.
 
 A text belongs to the grammar if Lark's default parser (Earley with its dynamic lexer) accepts it: terminals are tried
 where the grammar expects them, each takes the match that `re` would take, and `%ignore`d ones may stand between.

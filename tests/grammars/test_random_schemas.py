@@ -1,4 +1,4 @@
-"""Random schemas: every walk ends valid under `jsonschema`, at every budget; every instance of the schema is accepted."""
+"""Random schemas: every walk ends valid under `jsonschema`, at every budget; every instance is accepted."""
 
 from __future__ import annotations
 

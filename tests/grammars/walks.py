@@ -15,7 +15,7 @@ def allowed_tokens(row: np.ndarray, size: int) -> np.ndarray:
 
 
 def random_walk(grammar: CompiledGrammar, rng: random.Random, budget: int | None) -> bytes:
-    """Tokens drawn uniformly from the masks until the end of text is drawn, or nothing can follow, or the budget is spent."""
+    """Tokens drawn uniformly from the masks until the text ends, or nothing can follow, or the budget is spent."""
     vocabulary = grammar.vocabulary
     matcher = grammar.matcher(budget=budget)
     row = np.empty((vocabulary.size + 31) // 32, np.int32)

@@ -64,7 +64,8 @@ def test_shortest_completion_sees_the_space_that_names_need() -> None:
 def test_imports_and_templates() -> None:
     automaton = compile_lark(
         Lark(
-            'start: list{ESCAPED_STRING}\nlist{x}: "[" [x ("," x)*] "]"\n%import common.ESCAPED_STRING\n%import common.WS\n%ignore WS'
+            'start: list{ESCAPED_STRING}\nlist{x}: "[" [x ("," x)*] "]"\n'
+            "%import common.ESCAPED_STRING\n%import common.WS\n%ignore WS"
         )
     )
     for text, expected in (('["a", "b\\"c"]', True), ("[]", True), ('["a" "b"]', False), ('["a",]', False)):
