@@ -51,7 +51,9 @@ class SamplingParams:
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value or ()))
         object.__setattr__(self, "stop_token_ids", tuple(self.stop_token_ids or ()))
         self._require(self.max_tokens >= 0, "max_tokens", "at least 0")
-        self._require(0 <= self.min_tokens <= self.max_tokens, "min_tokens", f"between 0 and max_tokens={self.max_tokens}")
+        self._require(
+            0 <= self.min_tokens <= self.max_tokens, "min_tokens", f"between 0 and max_tokens={self.max_tokens}"
+        )
         self._require(self.n >= 1, "n", "at least 1")
         self._require(self.temperature >= 0.0, "temperature", "at least 0")
         self._require(0.0 < self.top_p <= 1.0, "top_p", "in (0, 1]")
@@ -61,7 +63,9 @@ class SamplingParams:
         self._require(-2.0 <= self.presence_penalty <= 2.0, "presence_penalty", "in [-2, 2]")
         self._require(-2.0 <= self.frequency_penalty <= 2.0, "frequency_penalty", "in [-2, 2]")
         self._require(self.logprobs is None or self.logprobs >= 0, "logprobs", "None or at least 0")
-        self._require(self.prompt_logprobs is None or self.prompt_logprobs >= 0, "prompt_logprobs", "None or at least 0")
+        self._require(
+            self.prompt_logprobs is None or self.prompt_logprobs >= 0, "prompt_logprobs", "None or at least 0"
+        )
         self._require(all(self.stop), "stop", "without empty strings")
 
     def _require(self, holds: bool, name: str, what: str) -> None:

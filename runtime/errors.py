@@ -4,7 +4,7 @@
 RuntimeFault (Exception)
  +- ModelLoadError (ValueError)        no model there, or its files cannot be read
  +- UnsupportedModelError (ValueError) the guard refuses the architecture; says why
- +- RequestError (ValueError)          the request can never run: its message names the argument, the value and the way out
+ +- RequestError (ValueError)          the request can never run; names the argument, the value and the way out
  |   +- PromptTooLongError             prompt and output do not fit the model's context, or the page pool
  +- RequestAborted                     aborted by its caller, a deadline, or `shutdown`
  +- EngineStopped                      submitted after `shutdown`, or the engine's loop died (its cause is attached)
@@ -37,7 +37,11 @@ class PromptTooLongError(RequestError):
 
 
 class RequestAborted(RuntimeFault):
-    """The request ended before it was complete. `output` holds what there was."""
+    """The request ended before it was complete. `output` is the `RequestOutput` of what there was."""
+
+    def __init__(self, message: str, output: object = None) -> None:
+        super().__init__(message)
+        self.output = output
 
 
 class EngineStopped(RuntimeFault):

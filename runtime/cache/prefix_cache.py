@@ -5,8 +5,9 @@ The pages of one request, half-open, in the order of its text:
     0 ............ num_shared ............ len(page_ids)
     |  the tree's   |  the request's own  |
 
-Shared pages are covered by the request's lock on `node`, the radix node that ends exactly after them. Own pages move to the
-tree as soon as a step is scheduled that fills them (`publish`), so that later requests of the same step share them.
+Shared pages are covered by the request's lock on `node`, the radix node that ends exactly after them. Own pages move
+to the tree as soon as a step is scheduled that fills them (`publish`), so that later requests of the same step share
+them.
 """
 
 from __future__ import annotations
@@ -125,7 +126,10 @@ class PrefixCache:
         return max(num_computed, match.length)
 
     def reserve(self, table: PageTable, num_tokens: int) -> bool:
-        """Own pages until the table holds `num_tokens`, evicting if needed. False, and nothing changed, if there are too few."""
+        """Add own pages until the table holds `num_tokens`, evicting if needed.
+
+        False, and nothing is changed, if there are too few.
+        """
         missing = self.pages_for(num_tokens) - len(table)
         if missing <= 0:
             return True
@@ -170,7 +174,9 @@ class PrefixCache:
         locks: dict[int, int] = {}
         for table in tables:
             assert table.node.end == table.num_shared * self.page_size, "the lock does not end with the shared pages"
-            assert np.array_equal(self.tree.pages(table.node), table.page_ids[: table.num_shared]), "shared pages differ"
+            assert np.array_equal(self.tree.pages(table.node), table.page_ids[: table.num_shared]), (
+                "shared pages differ"
+            )
             locks[id(table.node)] = locks.get(id(table.node), 0) + 1
         for node in self.tree.nodes():
             own = node.num_locks - sum(child.num_locks for child in node.children.values())

@@ -8,9 +8,12 @@ Positions of a node's keys within the whole text, half-open:
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
+T = TypeVar("T", bound=np.generic)
 Keys = NDArray[np.int64]
 PageIds = NDArray[np.int32]
 
@@ -44,8 +47,8 @@ class RadixNode:
     def __init__(self, parent: RadixNode | None, keys: Keys, pages: PageIds, salt: str, tick: int) -> None:
         self.parent = parent
         self.children: dict[bytes, RadixNode] = {}
-        self.start = parent.end if parent else 0
-        self.end = self.start + len(keys)
+        self.start: int = parent.end if parent else 0
+        self.end: int = self.start + len(keys)
         self.num_pages = len(pages)
         self._keys = keys
         self._pages = pages
@@ -95,7 +98,7 @@ class RadixNode:
         return keys, pages
 
 
-def _room_for(buffer: NDArray, used: int, more: int) -> NDArray:  # type: ignore[type-arg]
+def _room_for(buffer: NDArray[T], used: int, more: int) -> NDArray[T]:
     if used + more <= len(buffer):
         return buffer
     grown = np.empty(max(used + more, 2 * used), dtype=buffer.dtype)

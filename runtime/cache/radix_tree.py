@@ -1,8 +1,8 @@
 """Which pages hold which beginnings of texts (RadixAttention, arXiv 2312.07104; in whole pages).
 
-In: keys (token ids, or image hashes in place of image pad tokens) and the page ids that hold their keys and values. Out:
-the longest known beginning of a text, and pages to free. Knows no tensors and no requests. Texts of different `salt`
-live in different trees and never share.
+In: keys (token ids, or image hashes in place of image pad tokens) and the page ids that hold their keys and values.
+Out: the longest known beginning of a text, and pages to free. Knows no tensors and no requests. Texts of different
+`salt` live in different trees and never share.
 
 A lock on a node covers the node and its ancestors: nothing covered is evicted or shortened. What is not covered is
 evicted leaf by leaf, from the end of a leaf, in the order of the eviction policy; these leaves are kept in a queue.
@@ -156,7 +156,7 @@ class RadixTree:
                 self._forget_if_empty(step)
 
     def evict(self, num_pages: int) -> PageIds:
-        """Give up at least min(num_pages, num_evictable) pages and at most `num_pages`; they are the caller's to free."""
+        """Give up min(num_pages, num_evictable) pages; they are the caller's to free."""
         dropped: list[PageIds] = []
         missing = min(num_pages, self.num_evictable)
         while missing > 0:
@@ -223,9 +223,13 @@ class RadixTree:
             assert node.parent is not None and node.start == node.parent.end, "positions have a gap"
             assert node.parent.children[self._first_page(node.keys)] is node, "filed under the wrong page"
             assert node.salt == node.parent.salt, "namespaces mixed"
-            assert bool(node.queued) == (not node.children and not node.num_locks), "evictable leaves and queue disagree"
+            assert bool(node.queued) == (not node.children and not node.num_locks), (
+                "evictable leaves and queue disagree"
+            )
         for node in [*nodes, *self._roots.values()]:
-            assert node.num_locks >= sum(child.num_locks for child in node.children.values()), "a lock does not reach up"
+            assert node.num_locks >= sum(child.num_locks for child in node.children.values()), (
+                "a lock does not reach up"
+            )
         pages = np.concatenate([NO_PAGES, *(node.pages for node in nodes)])
         assert len(np.unique(pages)) == len(pages) == self.num_pages, "a page is in the tree twice, or miscounted"
         assert self.num_evictable == sum(node.num_pages for node in nodes if not node.num_locks), "evictable miscounted"

@@ -6,11 +6,13 @@ Positions of one request, with half-open intervals:
     |  in the pool  |  this step computes  |  known, for later steps  |
                          ^ start + logits_from: rows of logits are returned for [start + logits_from, start + count)
 
-The row at position `p` tells the token at `p + 1`. Where that token is known it is *scored* (prompt and forced tokens, if
-log-probabilities were asked for); where it is not, `p` is the last position known and the token is *drawn* (`samples`).
+The row at position `p` tells the token at `p + 1`. Where that token is known it is *scored* (prompt and forced
+tokens, if log-probabilities were asked for); where it is not, `p` is the last position known and the token is *drawn*
+(`samples`).
 
-Sharing inside a step: a request may read pages that a request *before it in the batch* writes in the same step (two prompts
-with one beginning, both new). So in every layer, keys and values are written to the pool before those pages are read.
+Sharing inside a step: a request may read pages that a request *before it in the batch* writes in the same step (two
+prompts with one beginning, both new). So in every layer, keys and values are written to the pool before those pages
+are read.
 """
 
 from __future__ import annotations
@@ -101,8 +103,8 @@ class SampledTokens:
 
     token_ids: int64 [num_samples], one for each request with `samples`, in the order of the batch.
     logprobs:  one for each of them: the drawn token's, or None where `sampling.logprobs` is None.
-    scored:    by request id, one for each scored row in order; only requests with such rows have an entry. A token of the
-               prompt has `sampling.prompt_logprobs` alternatives, one of the output `sampling.logprobs`.
+    scored:    by request id, one for each scored row in order; only requests with such rows have an entry.
+               A token of the prompt has `sampling.prompt_logprobs` alternatives, one of the output `sampling.logprobs`.
     """
 
     token_ids: NDArray[np.int64]

@@ -5,9 +5,9 @@ A branch has no phases, only a counter that catches up:
     0 ........ num_computed ........ target ........ num_tokens
     |  in the pool  |  backlog: to compute  |
 
-Prefill, a chunk of it, the rest after a prefix hit, forced tokens, and decode (a backlog of one) are all "compute some of the
-backlog". Once there is none, a token is drawn and the text grows by one, unless no token is wanted (max_tokens=0).
-Knows no text, no constraint and no threads.
+Prefill, a chunk of it, the rest after a prefix hit, forced tokens, and decode (a backlog of one) are all "compute
+some of the backlog". Once there is none, a token is drawn and the text grows by one, unless no token is wanted
+(max_tokens=0). Knows no text, no constraint and no threads.
 """
 
 from __future__ import annotations

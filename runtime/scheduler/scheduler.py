@@ -1,13 +1,16 @@
-"""Which branch computes how many tokens in the next step. In: branches. Out: a `ScheduledBatch`. Knows no tensors, no text.
+"""Which branch computes how many tokens in the next step.
+
+In: branches. Out: a `ScheduledBatch`. Knows no tensors and no text.
 
 One rule: every branch has a backlog (`target - num_computed`), and a step computes some of it, within a token budget.
 Running branches come first, best rank first, and each is sure of one token; what is left of the budget goes to the
-waiting, in the order of the policy. When pages run out, the running branch of the worst rank gives up its pages and waits
-again: what it had published stays in the cache until someone needs the room, so little is computed twice.
+waiting, in the order of the policy. When pages run out, the running branch of the worst rank gives up its pages and
+waits again: what it had published stays in the cache until someone needs the room, so little is computed twice.
 
-Pages are published when a step is scheduled that fills them. So of branches that begin alike, all admitted in one step, the
-first computes the beginning and the others read it; and one that would begin like another whose prompt takes several
-steps finds the budget spent until that prompt is done. Nothing is computed twice, and nobody waits by a rule of its own.
+Pages are published when a step is scheduled that fills them. So of branches that begin alike, all admitted in one
+step, the first computes the beginning and the others read it; and one that would begin like another whose prompt
+takes several steps finds the budget spent until that prompt is done. Nothing is computed twice, and nobody waits by a
+rule of its own.
 
 Nothing here can fail for want of pages if every branch alone fits the pool; the engine refuses those that do not.
 """
@@ -29,13 +32,14 @@ from runtime.scheduler.waiting import WaitingQueue
 class Progress:
     """What a step brought one branch. token_id: the drawn token, not yet part of the branch; None if none was drawn.
 
-    scored: log-probabilities of known tokens, in order, from where the branch's last ones ended.
+    scored: log-probabilities of known tokens, from the one at `first_scored` on.
     """
 
     branch: Branch
     token_id: int | None
     logprob: TokenLogprob | None
     scored: tuple[TokenLogprob, ...]
+    first_scored: int
 
 
 class Scheduler:
@@ -96,7 +100,7 @@ class Scheduler:
             scored = sampled.scored.get(share.request_id, ())
             token_id, logprob = (next(drawn), next(logprobs, None)) if share.samples else (None, None)
             branch.mark_scored(len(scored) + (logprob is not None))
-            steps.append(Progress(branch, token_id, logprob, scored))
+            steps.append(Progress(branch, token_id, logprob, scored, share.start + share.logits_from + 1))
         self._in_step = []
         return steps
 
@@ -165,7 +169,7 @@ class Scheduler:
         )
 
     def _preempt(self, branch: Branch) -> None:
-        """Give up the branch's pages and let it wait. It has no share in this step yet: those that have come before it."""
+        """Give up the branch's pages and let it wait. Those that have a share in this step already rank better."""
         assert all(other is not branch for other, _ in self._in_step)
         self.num_preemptions += 1
         branch.num_preemptions += 1

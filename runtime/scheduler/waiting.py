@@ -1,8 +1,8 @@
 """The branches that wait. In: branches. Out: a window of the best ranks, for a policy to order.
 
-A branch's rank is `arrival + priority * PRIORITY_SECONDS`: one step of priority is worth that many seconds of waiting. So a
-rank never changes, priorities age by themselves, and nobody waits for ever. Policies see only the `WINDOW` of the best
-ranks: a step costs the same with 100 and with 100,000 waiting.
+A branch's rank is `arrival + priority * PRIORITY_SECONDS`: one step of priority is worth that many seconds of
+waiting. So a rank never changes, priorities age by themselves, and nobody waits for ever. Policies see only the
+`WINDOW` of the best ranks: a step costs the same with 100 and with 100,000 waiting.
 """
 
 from __future__ import annotations

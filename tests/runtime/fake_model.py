@@ -1,7 +1,8 @@
 """A model whose next token is a hash of all tokens before it, with a KV pool that remembers what was written where.
 
-The hash of a position is computed from the hash that lies *in the pool* at the position before it. So a wrong page, a page
-given to two owners, or one evicted too early changes the output, and the output of a right run is `expected_output`.
+The hash of a position is computed from the hash that lies *in the pool* at the position before it. So a wrong page, a
+page given to two owners, or one evicted too early changes the output, and the output of a right run is
+`expected_output`.
 """
 
 from __future__ import annotations

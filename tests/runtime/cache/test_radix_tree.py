@@ -46,7 +46,9 @@ def test_random_operations_equal_the_model(page_size: int, policy: str) -> None:
     tree, allocator = RadixTree(page_size, EVICTION_POLICIES[policy]()), PageAllocator(400)
     locked: list[tuple] = []
     for _ in range(600):
-        keys = np.array([rng.choice([1, 1, 1, 2, 300]) for _ in range(rng.randrange(5 * page_size + 3))], dtype=np.int64)
+        keys = np.array(
+            [rng.choice([1, 1, 1, 2, 300]) for _ in range(rng.randrange(5 * page_size + 3))], dtype=np.int64
+        )
         salt = rng.choice(["", "other"])
         kind = rng.random()
         if kind < 0.5:

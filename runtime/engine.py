@@ -1,0 +1,250 @@
+"""The runtime's front door: a model with its loop. In: requests, from any thread. Out: `Request`, and SGLang's result
+dicts.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import grammars
+from grammars.spec import Spec
+from runtime.api import GenerateRequest, RequestOutput
+from runtime.cache.prefix_cache import PrefixCache
+from runtime.config import EngineConfig
+from runtime.constraint.grammar_runner import GrammarRunner
+from runtime.detokenizer import decode
+from runtime.engine_loop import EngineLoop, Runner, TokenSampler
+from runtime.execution.model_runner import ModelRunner
+from runtime.execution.sampler import Sampler
+from runtime.intake import Intake
+from runtime.metrics import Metrics
+from runtime.model.loader import LoadedModel, load
+from runtime.request import OnOutput, Request
+from runtime.scheduler.policy import POLICIES
+from runtime.scheduler.scheduler import Scheduler
+from runtime.sglang_api import Result, requests_of, results_of
+
+
+class Engine:
+    """`Engine(model_path=None, **settings)`: the settings are `EngineConfig`'s. Ready when made; a context manager."""
+
+    def __init__(self, model_path: str | None = None, **settings: Any) -> None:
+        config = EngineConfig(model_path=model_path, **settings)
+        model = load(config)
+        self._set_up(config, model, ModelRunner(model, config), Sampler(model.vocab_size, model.eos_token_ids))
+
+    @classmethod
+    def from_parts(cls, config: EngineConfig, model: LoadedModel, runner: Any, sampler: TokenSampler) -> Engine:
+        """An engine of a model that is loaded already, or of anything that acts like one."""
+        engine = cls.__new__(cls)
+        engine._set_up(config, model, runner, sampler)
+        return engine
+
+    def _set_up(self, config: EngineConfig, model: LoadedModel, runner: Any, sampler: TokenSampler) -> None:
+        self.config = config
+        self.tokenizer = model.tokenizer
+        self.model_name = model.name
+        self.context_length = model.context_length
+        self._default_sampling = model.default_sampling
+        self._grammar_runner = GrammarRunner(model.vocabulary, (model.vocab_size + 31) // 32)
+        self._cache = PrefixCache(
+            runner.num_pages, runner.page_size, config.eviction_policy, config.enable_prefix_caching
+        )
+        self._scheduler = Scheduler(
+            self._cache,
+            max_num_seqs=config.max_num_seqs,
+            max_num_batched_tokens=config.max_num_batched_tokens,
+            policy=POLICIES[config.schedule_policy](),
+        )
+        self._metrics = Metrics()
+        self._intake = Intake(
+            tokenizer=model.tokenizer,
+            vocab_size=model.vocab_size,
+            eos_token_ids=model.eos_token_ids,
+            context_length=model.context_length,
+            capacity=runner.num_pages * runner.page_size,
+            grammar_runner=self._grammar_runner,
+            jump_forward=config.jump_forward,
+            random_seed=config.random_seed,
+        )
+        self._serials = itertools.count()
+        loop_runner: Runner = runner
+        self._loop = EngineLoop(self._scheduler, loop_runner, sampler, self._grammar_runner, self._metrics)
+        self._loop.start()
+
+    # Requests
+
+    def submit(self, generate: GenerateRequest, on_output: OnOutput | None = None) -> Request:
+        """Start a request. What is wrong with it is raised here.
+
+        on_output: called in the loop's thread with each new output, the last one finished (unless the engine died).
+        """
+        request_id = generate.request_id or f"request-{next(self._serials)}"
+        request = Request(request_id, generate, self._loop.abort, on_output)
+        self._loop.submit(self._intake.admit(request))
+        return request
+
+    def generate(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        sampling_params: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        input_ids: Sequence[int] | Sequence[Sequence[int]] | None = None,
+        image_data: Any = None,
+        return_logprob: bool | Sequence[bool] = False,
+        logprob_start_len: int | Sequence[int] = -1,
+        top_logprobs_num: int | Sequence[int] = 0,
+        stream: bool = False,
+        **fields: Any,
+    ) -> Result | list[Result] | Iterator[Result]:
+        """As SGLang's: a dict `{"text", "output_ids", "meta_info"}`; a list for a list of prompts or n > 1.
+
+        stream: an iterator of such dicts, each with all there is so far (with the answer's "index", for several).
+        fields: `priority`, `cache_salt`, `timeout` of `GenerateRequest`, one for all or a list.
+        """
+        requests, many = requests_of(
+            prompt, sampling_params, input_ids, image_data, self._default_sampling,
+            return_logprob, logprob_start_len, top_logprobs_num, **fields,
+        )  # fmt: skip
+        running = self._submit_all(requests)
+        if stream:
+            return _stream(running)
+        return _collect([request.result() for request in running], many)
+
+    async def async_generate(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        sampling_params: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        input_ids: Sequence[int] | Sequence[Sequence[int]] | None = None,
+        image_data: Any = None,
+        return_logprob: bool | Sequence[bool] = False,
+        logprob_start_len: int | Sequence[int] = -1,
+        top_logprobs_num: int | Sequence[int] = 0,
+        stream: bool = False,
+        **fields: Any,
+    ) -> Result | list[Result] | AsyncIterator[Result]:
+        """As `generate`, awaited; with `stream=True` the awaited value is an async iterator. Cancelling aborts."""
+        requests, many = requests_of(
+            prompt, sampling_params, input_ids, image_data, self._default_sampling,
+            return_logprob, logprob_start_len, top_logprobs_num, **fields,
+        )  # fmt: skip
+        running = self._submit_all(requests)
+        if stream:
+            return _stream_async(running)
+        try:
+            return _collect([await request.completed() for request in running], many)
+        finally:
+            _abort_all(running)
+
+    def _submit_all(self, requests: list[GenerateRequest]) -> list[Request]:
+        running: list[Request] = []
+        try:
+            for generate in requests:
+                running.append(self.submit(generate))  # noqa: PERF401  (what runs must be known if one is refused)
+        except BaseException:
+            _abort_all(running)
+            raise
+        return running
+
+    # Text and constraints
+
+    def get_tokenizer(self) -> Any:
+        return self.tokenizer
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids that `text` has as a prompt."""
+        return self._intake.encode(text)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text that these tokens write, as in outputs: special tokens write none."""
+        vocabulary = self._grammar_runner.vocabulary
+        return decode(vocabulary.tokens, token_ids, vocabulary.special_ids)
+
+    def compile_constraint(self, spec: Spec) -> grammars.CompiledGrammar:
+        """The compiled grammar for this model's vocabulary, shared and cached. Raises what `grammars.errors` lists."""
+        return self._grammar_runner.compile(spec)
+
+    def check_constraint(self, spec: Spec, text: str) -> None:
+        """ConformError if `text` cannot begin a text of the spec."""
+        self._grammar_runner.check(spec, text)
+
+    # The engine itself
+
+    def stats(self) -> dict[str, float]:
+        """Counters and times since the start, and what runs, waits and is cached now."""
+        cache, tree = self._cache, self._cache.tree
+        return {
+            **self._metrics.as_dict(),
+            "running": len(self._scheduler.running),
+            "waiting": len(self._scheduler.waiting),
+            "preemptions": self._scheduler.num_preemptions,
+            "pages": cache.allocator.num_pages,
+            "pages_free": cache.allocator.num_free,
+            "pages_evictable": tree.num_evictable,
+            "pages_cached": tree.num_pages,
+            "radix_nodes": tree.num_nodes,
+            "evicted_pages": cache.stats.evicted_pages,
+            "cache_queried_tokens": cache.stats.queried_tokens,
+            "cache_hit_tokens": cache.stats.hit_tokens,
+            "cache_hit_rate": cache.stats.hit_tokens / max(cache.stats.queried_tokens, 1),
+        }
+
+    def flush_cache(self) -> bool:
+        """Forget all computed prefixes that nobody uses now. Whether nothing is left."""
+        return self._loop.call(self._cache.clear) == 0
+
+    def check_invariants(self) -> None:
+        """AssertionError if pages, tree and requests disagree. For tests and debugging."""
+        self._loop.call(self._scheduler.check_invariants)
+
+    def shutdown(self) -> None:
+        """Stop the loop; requests that still run end with EngineStopped. May be called again."""
+        self._loop.stop()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+
+def _collect(outputs: list[RequestOutput], many: bool) -> Result | list[Result]:
+    results = [result for output in outputs for result in results_of(output)]
+    return results if many or len(results) > 1 else results[0]
+
+
+def _stream(running: list[Request]) -> Iterator[Result]:
+    """One request after the other; several answers of one are told apart by "index"."""
+    try:
+        for number, request in enumerate(running):
+            for output in request.outputs():
+                yield from _indexed(output, number, len(running))
+    finally:
+        _abort_all(running)
+
+
+async def _stream_async(running: list[Request]) -> AsyncIterator[Result]:
+    try:
+        for number, request in enumerate(running):
+            async for output in request:
+                for result in _indexed(output, number, len(running)):
+                    yield result
+    finally:
+        _abort_all(running)
+
+
+def _indexed(output: RequestOutput, number: int, count: int) -> Iterator[Result]:
+    results = results_of(output)
+    for index, result in enumerate(results):
+        if count > 1 or len(results) > 1:
+            result["index"] = number * len(results) + index
+        yield result
+
+
+def _abort_all(running: list[Request]) -> None:
+    for request in running:
+        request.abort()

@@ -1,0 +1,171 @@
+"""From a `GenerateRequest` to what the loop can run. Runs in the caller's thread: whatever is wrong is raised there.
+
+In: the request. Out: an `ActiveRequest` whose branches hold the prompt's tokens, and what is forced after them.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Collection
+from typing import Any
+
+from runtime.active_request import ActiveRequest
+from runtime.api import GenerateRequest, SamplingParams
+from runtime.completion import Completion
+from runtime.constraint.grammar_runner import GrammarRunner, OutputConstraint
+from runtime.detokenizer import Detokenizer
+from runtime.errors import PromptTooLongError, RequestError
+from runtime.request import Request
+from runtime.scheduler.branch import Branch
+from runtime.stopping import StoppingText, compile_patterns
+
+
+class Intake:
+    """context_length: longest prompt plus output of the model. capacity: tokens that the page pool holds."""
+
+    def __init__(
+        self,
+        *,
+        tokenizer: Any,
+        vocab_size: int,
+        eos_token_ids: Collection[int],
+        context_length: int,
+        capacity: int,
+        grammar_runner: GrammarRunner,
+        jump_forward: bool,
+        random_seed: int,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._vocab_size = vocab_size
+        self._eos_token_ids = frozenset(eos_token_ids)
+        self._context_length = context_length
+        self._capacity = capacity
+        self._grammar_runner = grammar_runner
+        self._jump_forward = jump_forward
+        self._random = random.Random(random_seed)
+        self._lock = threading.Lock()
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a prompt. The tokenizer's own beginning is added unless the text begins with it."""
+        begins = self._tokenizer.bos_token
+        add = not (begins and text.startswith(begins))
+        return list(self._tokenizer.encode(text, add_special_tokens=add))
+
+    def admit(self, request: Request) -> ActiveRequest:
+        """Raises RequestError, PromptTooLongError or a GrammarError."""
+        generate, sampling = request.generate, request.generate.sampling
+        self._check(generate)
+        prompt_ids = self._prompt_ids(generate.prompt)
+        max_tokens = self._room(len(prompt_ids), sampling.max_tokens)
+        constraint = None
+        if generate.constraint is not None:
+            constraint = self._grammar_runner.open(
+                generate.constraint, max_tokens, generate.constraint_prefix, sampling.stop_token_ids
+            )
+        seed = sampling.seed if sampling.seed is not None else self._draw_seed()
+        completions = []
+        for index in range(sampling.n):
+            own = constraint.fork() if constraint is not None else None
+            branch = Branch(
+                f"{request.request_id}/{index}",
+                prompt_ids,
+                sampling,
+                seed=seed if index == 0 else _mix(seed, index),
+                salt=generate.cache_salt,
+                priority=generate.priority,
+            )
+            completions.append(self._completion(index, branch, sampling, max_tokens, own))
+        active = ActiveRequest(request, prompt_ids, completions)
+        for completion in completions:
+            completion.branch.arrival = active.submitted
+            completion.start()
+        return active
+
+    def _completion(
+        self, index: int, branch: Branch, sampling: SamplingParams, max_tokens: int, constraint: OutputConstraint | None
+    ) -> Completion:
+        vocabulary = self._grammar_runner.vocabulary
+        hidden = vocabulary.special_ids if sampling.skip_special_tokens else frozenset[int]()
+        return Completion(
+            index,
+            branch,
+            max_tokens=max_tokens,
+            end_ids=frozenset() if sampling.ignore_eos else self._eos_token_ids,
+            stop_ids=frozenset(sampling.stop_token_ids),
+            detokenizer=Detokenizer(vocabulary.tokens, hidden),
+            text=StoppingText(
+                sampling.stop,
+                compile_patterns(sampling.stop_regex),
+                sampling.include_stop_str_in_output,
+                constraint.accepts if constraint is not None else None,
+            ),
+            constraint=constraint,
+            jump_forward=self._jump_forward,
+        )
+
+    def _check(self, generate: GenerateRequest) -> None:
+        sampling = generate.sampling
+        for name, ids in (("stop_token_ids", sampling.stop_token_ids), ("logit_bias", sampling.logit_bias or ())):
+            for token_id in ids:
+                if not 0 <= token_id < self._vocab_size:
+                    raise RequestError(f"{name}: token id {token_id} is not in 0..{self._vocab_size - 1}")
+        if generate.timeout is not None and generate.timeout <= 0:
+            raise RequestError(f"timeout={generate.timeout} must be more than 0 seconds")
+        if generate.images:
+            raise RequestError(
+                "images: this engine runs a text model; leave images out, or load a vision-language model"
+            )
+        if generate.constraint is None:
+            if generate.constraint_prefix:
+                raise RequestError(f"constraint_prefix={generate.constraint_prefix!r} needs a constraint")
+            return
+        if sampling.min_tokens:
+            raise RequestError(
+                f"min_tokens={sampling.min_tokens} and a constraint contradict each other where the constraint ends "
+                "early; say the least length in the constraint (minLength, minItems, {m,})"
+            )
+        if sampling.ignore_eos:
+            raise RequestError(
+                "ignore_eos=True and a constraint contradict each other: the constraint decides where to end"
+            )
+
+    def _prompt_ids(self, prompt: str | tuple[int, ...]) -> tuple[int, ...]:
+        if isinstance(prompt, str):
+            prompt_ids = tuple(self.encode(prompt))
+        else:
+            prompt_ids = tuple(int(token_id) for token_id in prompt)
+            for token_id in prompt_ids:
+                if not 0 <= token_id < self._vocab_size:
+                    raise RequestError(f"prompt: token id {token_id} is not in 0..{self._vocab_size - 1}")
+        return prompt_ids or (self._beginning(),)
+
+    def _beginning(self) -> int:
+        """What stands for an empty prompt: the token that begins a text, or the one between two texts."""
+        for token_id in (self._tokenizer.bos_token_id, self._tokenizer.eos_token_id):
+            if token_id is not None:
+                return int(token_id)
+        raise RequestError(
+            "prompt is empty, and the tokenizer has no token that begins a text; give at least one token"
+        )
+
+    def _room(self, num_prompt: int, max_tokens: int) -> int:
+        """`max_tokens`, or what context and pool leave of it."""
+        for limit, name, way_out in (
+            (self._context_length, "the model's context", "shorten the prompt"),
+            (self._capacity, "the page pool", "shorten the prompt or raise kv_cache_bytes"),
+        ):
+            if num_prompt + min(max_tokens, 1) > limit:
+                wanted = f"prompt of {num_prompt} tokens" + (" with room for one more" if max_tokens else "")
+                raise PromptTooLongError(f"{wanted} does not fit {name} of {limit} tokens; {way_out}")
+            max_tokens = min(max_tokens, limit - num_prompt)
+        return max_tokens
+
+    def _draw_seed(self) -> int:
+        with self._lock:
+            return self._random.getrandbits(62)
+
+
+def _mix(seed: int, index: int) -> int:
+    """The seed of the answer `index` > 0 to a request."""
+    return (seed * 0x9E3779B97F4A7C15 + index * 0xBF58476D1CE4E5B9) % (1 << 62)
