@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from grammars import mask_kernels as kernel
 from grammars.mask_kernels import IMPOSSIBLE
 from grammars.transitions import Transitions
+from grammars.trie_walk import TrieWalk
 from grammars.vocabulary import Vocabulary
 
 _SEARCHED = 2_000
@@ -26,7 +27,8 @@ _REMEMBERED = 200_000
 class Completions:
     """Known completions of states, counted in tokens."""
 
-    def __init__(self, transitions: Transitions, vocabulary: Vocabulary) -> None:
+    def __init__(self, walk: TrieWalk, transitions: Transitions, vocabulary: Vocabulary) -> None:
+        self._walk = walk
         self._transitions = transitions
         self._vocabulary = vocabulary
         self._trie = vocabulary.trie
@@ -63,26 +65,6 @@ class Completions:
         if cost is None and not self._missing and self._transitions.min_bytes(state) <= tokens:
             return True
         return self.tokens(state) <= tokens
-
-    def landings(self, state: int, landing: NDArray[np.int32] | None = None) -> NDArray[np.int64]:
-        """Where the tokens that are alive lead from `state`: a hash table of states, EMPTY_KEY where free.
-
-        landing: int32 [tokens], becomes the slot of the state after each token, -1 for those not alive.
-        """
-        capacity = 256
-        noted = landing if landing is not None else np.empty(0, dtype=np.int32)
-        transitions = self._transitions
-        while True:
-            keys = np.full(capacity, kernel.EMPTY_KEY, dtype=np.int64)
-            noted.fill(-1)
-            transitions.tables[kernel.POSITION] = 0
-            while (code := kernel.landings(transitions.address, self._trie.address, state, keys, noted)) != kernel.DONE:
-                if code == kernel.FULL:
-                    break
-                transitions.resolve(code)
-            if code == kernel.DONE:
-                return keys
-            capacity *= 4
 
     def _count(self, state: int) -> int:
         plan = self._cut(self._transitions.witness(state))
@@ -124,8 +106,7 @@ class Completions:
                     ending = (token, *ending)
                     self._detours.setdefault(state, ending)
                 return True
-            landing = np.empty(len(self._vocabulary), dtype=np.int32)
-            keys = self.landings(state, landing)
+            keys, landing = self._walk.landing_of_tokens(state)
             slots, tokens = np.unique(landing, return_index=True)
             for slot, token in zip(slots.tolist(), tokens.tolist(), strict=True):
                 following = int(keys[slot])

@@ -44,6 +44,9 @@ MISSING_CROSSING = -3
     FIELDS,
 ) = range(15)
 
+# The fields of `TokenTrie.addresses`.
+BYTE, DEPTH, END, FIRST, TOKENS_AT, GROUPS, NODES, GROUP_COUNT, DEEPEST, TRIE_FIELDS = range(10)
+
 EMPTY_KEY = -1
 FULL = -4
 """`landings` needs a longer table"""
@@ -75,6 +78,16 @@ def slot_of(key, key_mask):  # type: ignore[no-untyped-def]
     """Where the search for a key begins in a table of `key_mask + 1` slots."""
     mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
     return np.int64(mixed >> np.uint64(29)) & key_mask
+
+
+@njit("int64(int64[::1], int64)", cache=True)
+def slot_for(keys, key):  # type: ignore[no-untyped-def]
+    """The slot that holds `key` in a hash set, or the free one where it belongs."""
+    mask = len(keys) - 1
+    slot = slot_of(key, mask)
+    while keys[slot] != key and keys[slot] != EMPTY_KEY:
+        slot = (slot + 1) & mask
+    return slot
 
 
 @njit("void(int64[::1], int32[::1], int64, int32)", cache=True)
@@ -132,93 +145,175 @@ def advance(tables, state, token):  # type: ignore[no-untyped-def]
     return state
 
 
-@njit("int64(int64, int64, int64, int32[::1])", cache=True)
-def walk(tables, trie, state, row):  # type: ignore[no-untyped-def]
-    """Set the bit of every token of the trie that is alive from `state`. DONE, or a miss: then call again to go on.
+@njit("int64(int64, int64, int64, int64, int32[::1])", cache=True)
+def walk(tables, trie, states, context, row):  # type: ignore[no-untyped-def]
+    """Set the bit of every token of the trie that is alive. DONE, or a miss: then call again to go on.
 
+    states: address of int64, what the walk of each group begins in; `context << 32` is added to it.
     `tables[POSITION]` must be 0 at the first call.
     """
     t = int64_at(tables)
     a = int64_at(trie)
-    byte = uint8_at(a[0])
-    depth = int32_at(a[1])
-    end = int32_at(a[2])
-    first = int32_at(a[3])
-    tokens = int32_at(a[4])
-    n = a[5]
+    byte = uint8_at(a[BYTE])
+    depth = int32_at(a[DEPTH])
+    end = int32_at(a[END])
+    first = int32_at(a[FIRST])
+    tokens = int32_at(a[TOKENS_AT])
+    groups = int32_at(a[GROUPS])
     stack = int64_at(t[STACK])
-    stack[0] = state
     i = t[POSITION]
     visited = 0
-    while i < n:
-        d = depth[i]
-        following = step(tables, stack[d - 1], np.int64(byte[i]))
-        visited += 1
-        if following >= 0:
-            stack[d] = following
-            for k in range(first[i], first[i + 1]):
-                token = tokens[k]
-                row[token >> 5] |= np.int32(1) << (token & 31)
-            i += 1
-        elif following == DEAD:
-            i = end[i]
-        else:
-            t[POSITION] = i
-            t[VISITED] += visited
-            return following
+    for group in range(a[GROUP_COUNT]):
+        stop = groups[group + 1]
+        if i >= stop:
+            continue
+        stack[0] = (context << 32) + int64_at(states)[group]
+        while i < stop:
+            d = depth[i]
+            following = step(tables, stack[d - 1], np.int64(byte[i]))
+            visited += 1
+            if following >= 0:
+                stack[d] = following
+                for k in range(first[i], first[i + 1]):
+                    token = tokens[k]
+                    row[token >> 5] |= np.int32(1) << (token & 31)
+                i += 1
+            elif following == DEAD:
+                i = end[i]
+            else:
+                t[POSITION] = i
+                t[VISITED] += visited
+                return following
     t[VISITED] += visited
     return np.int64(DONE)
 
 
-@njit("int64(int64, int64, int64, int64[::1], int32[::1])", cache=True)
-def landings(tables, trie, state, keys, landing):  # type: ignore[no-untyped-def]
+@njit("int64(int64, int64, int64, int32[::1], int64[::1], int64[::1], int64[::1], int64[::1])", cache=True)
+def walk_inside(tables, trie, local, row, inside, inside_nodes, exit_nodes, exit_locals):  # type: ignore[no-untyped-def]
+    """Walk without crossing: set the bits of the tokens that stay inside the lexeme of `local`.
+
+    inside:       hash set of the locals that those tokens end in, EMPTY_KEY where free
+    inside_nodes: a node that ends in each
+    exit_nodes:   nodes that the walk would cross into; their number is `tables[VISITED]` at the end
+    exit_locals:  the local that it would cross from
+    MISSING_ROW or FULL: fill the row, or give a larger `inside`, and begin anew.
+    """
+    t = int64_at(tables)
+    a = int64_at(trie)
+    byte = uint8_at(a[BYTE])
+    depth = int32_at(a[DEPTH])
+    end = int32_at(a[END])
+    first = int32_at(a[FIRST])
+    tokens = int32_at(a[TOKENS_AT])
+    table = int32_at(t[TABLE])
+    stack = int64_at(t[STACK])
+    stack[0] = local
+    exits = 0
+    count = 0
+    i = 0
+    while i < a[NODES]:
+        d = depth[i]
+        following = np.int64(table[stack[d - 1] * 256 + byte[i]])
+        if following >= 0:
+            stack[d] = following
+            if first[i] != first[i + 1]:
+                slot = slot_for(inside, following)
+                if inside[slot] == EMPTY_KEY:
+                    inside[slot] = following
+                    inside_nodes[slot] = i
+                    count += 1
+                    if 2 * count >= len(inside):
+                        return np.int64(FULL)
+                for k in range(first[i], first[i + 1]):
+                    token = tokens[k]
+                    row[token >> 5] |= np.int32(1) << (token & 31)
+            i += 1
+        elif following == UNFILLED:
+            t[MISS_LOCAL] = stack[d - 1]
+            return np.int64(MISSING_ROW)
+        else:
+            if following == CROSS:
+                exit_nodes[exits] = i
+                exit_locals[exits] = stack[d - 1]
+                exits += 1
+            i = end[i]
+    t[VISITED] = exits
+    return np.int64(DONE)
+
+
+@njit("int64(int64, int64, int64, int64, int64[::1], int32[::1])", cache=True)
+def landings(tables, trie, states, context, keys, landing):  # type: ignore[no-untyped-def]
     """As `walk`, but note for each token that is alive where it leads: `keys[landing[token]]` is the state after it.
 
-    keys: a hash table of states, EMPTY_KEY where free, a power of two long. landing: [tokens], -1 for those not alive;
+    keys: a hash set of states, EMPTY_KEY where free, a power of two long. landing: [tokens], -1 for those not alive;
     of length 0 where nobody asks. FULL: `keys` is half full; begin anew with a longer one.
     """
     t = int64_at(tables)
     a = int64_at(trie)
-    byte = uint8_at(a[0])
-    depth = int32_at(a[1])
-    end = int32_at(a[2])
-    first = int32_at(a[3])
-    tokens = int32_at(a[4])
-    n = a[5]
+    byte = uint8_at(a[BYTE])
+    depth = int32_at(a[DEPTH])
+    end = int32_at(a[END])
+    first = int32_at(a[FIRST])
+    tokens = int32_at(a[TOKENS_AT])
+    groups = int32_at(a[GROUPS])
     stack = int64_at(t[STACK])
-    stack[0] = state
     i = t[POSITION]
-    key_mask = len(keys) - 1
     count = 0
     for slot in range(len(keys)):
         count += keys[slot] != EMPTY_KEY
     slot = np.int64(0)
-    while i < n:
-        d = depth[i]
-        following = step(tables, stack[d - 1], np.int64(byte[i]))
-        if following >= 0:
-            stack[d] = following
-            if first[i] != first[i + 1]:
-                if keys[slot] != following:
-                    slot = slot_of(following, key_mask)
-                    while keys[slot] != following:
-                        if keys[slot] == EMPTY_KEY:
-                            keys[slot] = following
-                            count += 1
-                            break
-                        slot = (slot + 1) & key_mask
-                    if 2 * count > key_mask:
-                        return np.int64(FULL)
-                if len(landing):
-                    for k in range(first[i], first[i + 1]):
-                        landing[tokens[k]] = slot
-            i += 1
-        elif following == DEAD:
-            i = end[i]
-        else:
-            t[POSITION] = i
-            return following
+    for group in range(a[GROUP_COUNT]):
+        stop = groups[group + 1]
+        if i >= stop:
+            continue
+        stack[0] = (context << 32) + int64_at(states)[group]
+        while i < stop:
+            d = depth[i]
+            following = step(tables, stack[d - 1], np.int64(byte[i]))
+            if following >= 0:
+                stack[d] = following
+                if first[i] != first[i + 1]:
+                    if keys[slot] != following:
+                        slot = slot_for(keys, following)
+                        count += keys[slot] == EMPTY_KEY
+                        keys[slot] = following
+                        if 2 * count > len(keys):
+                            return np.int64(FULL)
+                    if len(landing):
+                        for k in range(first[i], first[i + 1]):
+                            landing[tokens[k]] = slot
+                i += 1
+            elif following == DEAD:
+                i = end[i]
+            else:
+                t[POSITION] = i
+                return following
     return np.int64(DONE)
+
+
+@njit("int64(int32[::1])", cache=True)
+def row_hash(row):  # type: ignore[no-untyped-def]
+    """A hash of a mask row."""
+    mixed = np.zeros(8, np.uint64)
+    words = row.view(np.uint32)
+    for w in range(len(words)):
+        lane = w & 7
+        mixed[lane] = (mixed[lane] ^ np.uint64(words[w])) * np.uint64(0x9E3779B97F4A7C15)
+        mixed[lane] ^= mixed[lane] >> np.uint64(29)
+    total = np.uint64(0)
+    for lane in range(8):
+        total = (total ^ mixed[lane]) * np.uint64(0xD6E8FEB86659FD93)
+        total ^= total >> np.uint64(32)
+    return np.int64(total)
+
+
+@njit("boolean(int32[::1], int32[::1])", cache=True)
+def equal_rows(left, right):  # type: ignore[no-untyped-def]
+    """Whether two rows of one width are equal."""
+    different = np.int32(0)
+    for w in range(len(left)):
+        different |= left[w] ^ right[w]
+    return different == 0
 
 
 @njit("int64(int64, int64, int64, int64)", cache=True)
@@ -226,10 +321,10 @@ def goes_on(tables, trie, node, state):  # type: ignore[no-untyped-def]
     """1 if a token below `node` is alive when its bytes below the node are read from `state`, else 0; or a miss."""
     t = int64_at(tables)
     a = int64_at(trie)
-    byte = uint8_at(a[0])
-    depth = int32_at(a[1])
-    end = int32_at(a[2])
-    first = int32_at(a[3])
+    byte = uint8_at(a[BYTE])
+    depth = int32_at(a[DEPTH])
+    end = int32_at(a[END])
+    first = int32_at(a[FIRST])
     stack = int64_at(t[STACK])
     top = depth[node]
     stack[top] = state
@@ -276,11 +371,11 @@ def keep_landings(landing, kept, row):  # type: ignore[no-untyped-def]
 def index_children(trie, keys, children):  # type: ignore[no-untyped-def]
     """Fill the hash table `(node + 1) << 8 | byte -> child`, node -1 being the root; see `child_of`."""
     a = int64_at(trie)
-    byte = uint8_at(a[0])
-    depth = int32_at(a[1])
-    path = np.empty(a[6] + 1, np.int64)
+    byte = uint8_at(a[BYTE])
+    depth = int32_at(a[DEPTH])
+    path = np.empty(a[DEEPEST] + 1, np.int64)
     path[0] = -1
-    for i in range(a[5]):
+    for i in range(a[NODES]):
         path[depth[i]] = i
         insert_key(keys, children, (path[depth[i] - 1] + 1) << 8 | np.int64(byte[i]), np.int32(i))
 
@@ -306,8 +401,8 @@ def fewest_tokens(trie, keys, children, text):  # type: ignore[no-untyped-def]
     longest that will do; a count of IMPOSSIBLE where there is no way.
     """
     a = int64_at(trie)
-    first = int32_at(a[3])
-    tokens = int32_at(a[4])
+    first = int32_at(a[FIRST])
+    tokens = int32_at(a[TOKENS_AT])
     n = len(text)
     count = np.full(n + 1, IMPOSSIBLE, np.int32)
     choice = np.full(n, -1, np.int32)

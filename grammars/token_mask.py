@@ -1,4 +1,4 @@
-"""Token masks of one automaton over one vocabulary: walked once per state, then remembered.
+"""Token masks of one automaton over one vocabulary: made once per state, then remembered.
 
 In: automaton states. Out: mask rows, `int32 [ceil(V / 32)]`, bit 1 = the token is allowed; end tokens are allowed where
 the state is accepting. Requests are unknown here. Rows that are handed out are shared: read them, never write.
@@ -19,7 +19,9 @@ from grammars.automaton import DEAD, ByteAutomaton
 from grammars.completions import Completions
 from grammars.forced import ForcedText
 from grammars.limits import Limits
+from grammars.row_memo import RowMemo
 from grammars.transitions import Transitions
+from grammars.trie_walk import TrieWalk
 from grammars.vocabulary import Vocabulary
 
 Row = NDArray[np.int32]
@@ -55,21 +57,25 @@ class TokenMasks:
         self.vocabulary = vocabulary
         self.lock = _AUTOMATA_LOCK
         self.transitions = Transitions(automaton, vocabulary)
-        self.completions = Completions(self.transitions, vocabulary)
+        self._walk = TrieWalk(self.transitions, vocabulary)
+        self.completions = Completions(self._walk, self.transitions, vocabulary)
         self._forced = ForcedText(self.transitions, vocabulary)
-        self._trie = vocabulary.trie
-        self._rows: dict[int, Row] = {ENDED: np.zeros(vocabulary.mask_width, dtype=np.int32)}
-        self._loose: dict[int, int] = {}
+        self._memo = RowMemo(vocabulary.mask_width, limits.memory_bytes // 4)
+        self._partial = bool(vocabulary.missing_bytes)
+        self._loose: dict[int, int] = {ENDED: -1}
         """state -> tokens left from which on its mask needs no thought of the budget"""
         self._landings: OrderedDict[int, _Landings] = OrderedDict()
         self._tight: OrderedDict[tuple[int, int], Row] = OrderedDict()
 
     def row(self, state: int) -> Row:
         """The mask of `state`, whatever comes after."""
-        row = self._rows.get(state)
+        row = self._memo.rows.get(state)
         if row is None:
             with self.lock:
-                row = self._rows[state] = self._make(state)
+                row = self._memo.find(state)
+                if row is None:
+                    self._make(state, self._memo.scratch)
+                    row = self._memo.keep(state)
         return row
 
     def row_within(self, state: int, tokens: int) -> Row:
@@ -77,13 +83,14 @@ class TokenMasks:
 
         The first token of `plan(state)` is among them if the plan takes at most `tokens`.
         """
-        if tokens >= self._loose.get(state, kernel.IMPOSSIBLE) or state == ENDED:
+        if tokens >= self._loose.get(state, kernel.IMPOSSIBLE):
             return self.row(state)
         with self.lock:
             if state not in self._loose:
-                self._loose[state] = 1 + self._most_bytes_after(state)
+                row = self.row(state)
+                self._loose[state] = 1 + self._most_after(state)
                 if tokens >= self._loose[state]:
-                    return self.row(state)
+                    return row
             row = self._tight.get((state, tokens))
             if row is None:
                 row = self._tight[state, tokens] = self._make_tight(state, tokens)
@@ -95,7 +102,7 @@ class TokenMasks:
         """The state after `token`, DEAD if it is not allowed. End tokens are not looked at."""
         with self.lock:
             following = self.transitions.advance(state, token)
-            if following >= 0 and self.vocabulary.missing_bytes and not self._completable(following):
+            if self._partial and following >= 0 and not self._is_completable(following):
                 return DEAD
             return following
 
@@ -134,39 +141,37 @@ class TokenMasks:
         with self.lock:
             return self._forced.tokens(state, written)
 
-    def _completable(self, state: int) -> bool:
+    def _is_completable(self, state: int) -> bool:
         return self.completions.tokens(state) != kernel.IMPOSSIBLE
 
-    def _make(self, state: int) -> Row:
-        row = np.zeros(self.vocabulary.mask_width, dtype=np.int32)
-        if self.vocabulary.missing_bytes:
+    def _make(self, state: int, row: Row) -> None:
+        if state == ENDED:
+            row.fill(0)
+            return
+        if self._partial:
+            row.fill(0)
             found = self._landings_of(state)
             kernel.keep_landings(found.landing, found.costs < kernel.IMPOSSIBLE, row)
         else:
-            transitions = self.transitions
-            transitions.tables[kernel.POSITION] = 0
-            while (code := kernel.walk(transitions.address, self._trie.address, state, row)) != kernel.DONE:
-                transitions.resolve(code)
+            self._walk.mask(state, row)
         self._allow_end(state, row)
-        return row
 
     def _allow_end(self, state: int, row: Row) -> None:
         if self.transitions.is_accepting(state):
             words, bits = self.vocabulary.eos_words
             row[words] |= bits
 
-    def _most_bytes_after(self, state: int) -> int:
-        """The most tokens that a landing of `state` may need: by bytes if that is little, else as they are counted."""
-        if self.vocabulary.missing_bytes:
+    def _most_after(self, state: int) -> int:
+        """An upper bound of the tokens that are needed after any token of the mask of `state`."""
+        if self._partial:
             costs = self._landings_of(state).costs
             return int(costs[costs < kernel.IMPOSSIBLE].max(initial=0))
-        keys = self.completions.landings(state)
-        return max((self.transitions.min_bytes(int(key)) for key in keys[keys != kernel.EMPTY_KEY]), default=0)
+        return max(map(self.transitions.min_bytes, self._walk.landings(state).tolist()), default=0)
 
     def _make_tight(self, state: int, tokens: int) -> Row:
         found = self._landings_of(state)
-        kept = found.costs < tokens
-        if bool(kept[found.costs < kernel.IMPOSSIBLE].all()):
+        possible, kept = found.costs < kernel.IMPOSSIBLE, found.costs < tokens
+        if np.array_equal(possible, kept):
             self._loose[state] = min(self._loose[state], tokens)
             return self.row(state)
         row = np.zeros(self.vocabulary.mask_width, dtype=np.int32)
@@ -180,8 +185,7 @@ class TokenMasks:
     def _landings_of(self, state: int) -> _Landings:
         found = self._landings.get(state)
         if found is None:
-            landing = np.empty(len(self.vocabulary), dtype=np.int32)
-            keys = self.completions.landings(state, landing)
+            keys, landing = self._walk.landing_of_tokens(state)
             costs = np.full(len(keys), kernel.IMPOSSIBLE, dtype=np.int64)
             for slot in np.flatnonzero(keys != kernel.EMPTY_KEY):
                 costs[slot] = self.completions.tokens(int(keys[slot]))

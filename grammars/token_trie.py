@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -23,6 +24,7 @@ class TokenTrie:
     end:    int32 [n]      the first node after the subtree
     first:  int32 [n + 1]  tokens that end at node i: tokens[first[i]:first[i + 1]]
     tokens: int32 [m]      token ids (several at a node where the vocabulary holds a text twice)
+    groups: int32 [g + 1]  a forest has several roots: the nodes of group k are groups[k]..groups[k + 1]; a trie has one
     """
 
     byte: NDArray[np.uint8]
@@ -30,13 +32,14 @@ class TokenTrie:
     end: NDArray[np.int32]
     first: NDArray[np.int32]
     tokens: NDArray[np.int32]
+    groups: NDArray[np.int32]
     addresses: NDArray[np.int64] = field(init=False, repr=False)
-    """[7] what the kernels read: the addresses of the five arrays, n, and the greatest depth"""
+    """[kernel.TRIE_FIELDS] what the kernels read"""
 
     def __post_init__(self) -> None:
-        arrays = (self.byte, self.depth, self.end, self.first, self.tokens)
-        values = [array.ctypes.data for array in arrays] + [len(self.byte), self.max_depth]
-        object.__setattr__(self, "addresses", np.array(values, dtype=np.int64))
+        addresses = [array.ctypes.data for array in self._arrays()]
+        sizes = [len(self.byte), len(self.groups) - 1, self.max_depth]
+        object.__setattr__(self, "addresses", np.array([*addresses, *sizes], dtype=np.int64))
 
     @property
     def address(self) -> int:
@@ -53,7 +56,10 @@ class TokenTrie:
 
     @property
     def nbytes(self) -> int:
-        return sum(a.nbytes for a in (self.byte, self.depth, self.end, self.first, self.tokens))
+        return sum(array.nbytes for array in self._arrays())
+
+    def _arrays(self) -> tuple[NDArray[Any], ...]:
+        return self.byte, self.depth, self.end, self.first, self.tokens, self.groups
 
     @classmethod
     def build(cls, texts: Sequence[bytes], ids: Iterable[int]) -> TokenTrie:
@@ -65,7 +71,24 @@ class TokenTrie:
         np.cumsum(lengths, out=starts[1:])
         tokens = np.array([token for _, token in pairs], dtype=np.int32)
         byte, depth, end, first = _build(joined, starts)
-        return cls(byte, depth, end, first, tokens)
+        return cls(byte, depth, end, first, tokens, np.array([0, len(byte)], dtype=np.int32))
+
+    @classmethod
+    def forest(cls, tries: Sequence[TokenTrie]) -> TokenTrie:
+        """The tries side by side, one group each."""
+        nodes = np.cumsum([0, *(len(trie) for trie in tries)])
+        tokens = np.cumsum([0, *(len(trie.tokens) for trie in tries)])
+        first = [trie.first[:-1] + shift for trie, shift in zip(tries, tokens[:-1], strict=True)]
+        return cls(
+            np.concatenate([np.empty(0, np.uint8), *(trie.byte for trie in tries)]),
+            np.concatenate([np.empty(0, np.int32), *(trie.depth for trie in tries)]),
+            np.concatenate(
+                [trie.end + shift for trie, shift in zip(tries, nodes[:-1], strict=True)] or [nodes[:0]]
+            ).astype(np.int32),
+            np.concatenate([*first, tokens[-1:]]).astype(np.int32),
+            np.concatenate([np.empty(0, np.int32), *(trie.tokens for trie in tries)]),
+            nodes.astype(np.int32),
+        )
 
 
 @njit(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from grammars import mask_kernels as kernel
 from grammars.errors import GrammarError
+from grammars.slices import SliceStore
 from grammars.token_trie import TokenTrie
 
 Encode = Callable[[str], Sequence[int]]
@@ -110,6 +111,11 @@ class Vocabulary:
         return digest.hexdigest()
 
     @property
+    def size(self) -> int:
+        """How many tokens, those without text included: the width of the logits."""
+        return len(self.tokens)
+
+    @property
     def mask_width(self) -> int:
         """int32 words of a token mask."""
         return (len(self.tokens) + 31) // 32
@@ -139,6 +145,11 @@ class Vocabulary:
         children = np.zeros(capacity, dtype=np.int32)
         kernel.index_children(self.trie.address, keys, children)
         return keys, children
+
+    @cached_property
+    def slices(self) -> SliceStore:
+        """What the tokens do inside lexemes, shared by all grammars of this vocabulary."""
+        return SliceStore()
 
     @cached_property
     def missing_bytes(self) -> frozenset[int]:
