@@ -1,0 +1,58 @@
+"""From a `JsonSchema` to its byte automaton.
+
+Comes in: the spec. Goes out: a `JsonAutomaton`, checked and satisfiable, that has looked at no more than that takes.
+"""
+
+from __future__ import annotations
+
+from grammars.errors import UnsatisfiableConstraintError
+from grammars.json_schema.algebra import Algebra
+from grammars.json_schema.completion import Completion
+from grammars.json_schema.dialect import draft_named
+from grammars.json_schema.emptiness import Emptiness
+from grammars.json_schema.expressions import Enforced
+from grammars.json_schema.frames import Frames
+from grammars.json_schema.machine import JsonMachine
+from grammars.json_schema.names import NameCells
+from grammars.json_schema.refs import literal
+from grammars.json_schema.resolver import Resolver
+from grammars.json_schema.schemas import Schemas
+from grammars.json_schema.texts import Texts
+from grammars.json_schema.values import loads
+from grammars.limits import DEFAULT_LIMITS, Limits
+from grammars.spec import JsonSchema
+
+
+class SchemaAutomaton(JsonMachine):
+    """The automaton of a schema, with its report."""
+
+    _report: list[Enforced]
+
+    def report(self) -> list[Enforced]:
+        """What is done about each keyword that the root can reach, by its path."""
+        return list(self._report)
+
+
+def compile_schema(spec: JsonSchema, limits: Limits = DEFAULT_LIMITS) -> SchemaAutomaton:
+    """The automaton of the JSON texts that are valid under a schema.
+
+    Raises ConstraintSyntaxError for what is no schema, UnsupportedConstraintError for what cannot be enforced,
+    UnsatisfiableConstraintError if nothing is valid, ConstraintLimitError if finding out takes too long.
+    """
+    resources = {uri: loads(text, f"resources[{uri!r}]") for uri, text in spec.resources}
+    resolver = Resolver(loads(spec.schema), spec.schema, resources, draft_named(spec.draft))
+    schemas = Schemas(resolver)
+    report = schemas.check()
+    plain_integers = resolver.root.draft == 4
+    algebra = Algebra(schemas, spec.formats)
+    texts = Texts(plain_integers)
+    cells = NameCells(algebra, texts)
+    emptiness = Emptiness(algebra, texts, cells, spec.property_order == "schema")
+    root = literal(schemas.root)
+    if not emptiness.is_alive(root):
+        raise UnsatisfiableConstraintError("no JSON value is valid under the schema")
+    frames = Frames(algebra, emptiness, cells)
+    completion = Completion(emptiness, texts, cells)
+    automaton = SchemaAutomaton(algebra, frames, texts, completion, root, spec.whitespace, plain_integers)
+    automaton._report = report
+    return automaton

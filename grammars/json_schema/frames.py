@@ -1,0 +1,199 @@
+"""The open arrays and objects of a text, as sets of alternatives that run in parallel.
+
+A value that is being written may have to answer several questions at once: its *goals*, a tuple of references, one for each
+thing that an alternative further out still hopes for. A frame holds what is possible inside one array or object:
+
+    between values   alternatives (goal, plan, state): the plan that is being followed, for which goal of this value
+    inside a value   the goals of that value, and alternatives (goal met by it, goal, plan, state after it)
+
+When a value ends, the goals that it met are a set of bits, and the alternatives that hoped for others are gone. So `anyOf`,
+`oneOf`, `contains` and their like need no look ahead and no backtracking. Every alternative in a frame can be completed.
+
+Comes in: plans. Goes out: frames by number, and the steps between them, each worked out once. Knows no bytes and no stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from grammars.json_schema.algebra import Algebra
+from grammars.json_schema.emptiness import Emptiness
+from grammars.json_schema.names import NameCells
+from grammars.json_schema.plans import ArrayPlan, ArrayState, Cell, ObjectPlan, ObjectState
+from grammars.json_schema.refs import Ref
+from grammars.regex import Language
+
+Goals = tuple[Ref, ...]
+Name = str | Cell
+"""A property name that some plan lists, or the cell of those that none does."""
+
+
+@dataclass(eq=False)
+class ObjectFrame:
+    """An open object between its members."""
+
+    alternatives: tuple[tuple[int, ObjectPlan, ObjectState], ...]
+    number: int
+    after_name: dict[Name, ValueFrame | None] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class ArrayFrame:
+    """An open array between its items. `item` is the frame inside the next one; None if no more may come."""
+
+    alternatives: tuple[tuple[int, ArrayPlan, ArrayState], ...]
+    number: int
+    item: ValueFrame | None | bool = False
+
+
+@dataclass(eq=False)
+class ValueFrame:
+    """Inside a member or an item: what it is for."""
+
+    is_object: bool
+    goals: Goals
+    waiting: tuple[tuple[int, int, ObjectPlan | ArrayPlan, ObjectState | ArrayState], ...]
+    number: int
+    after: dict[int, ObjectFrame | ArrayFrame] = field(default_factory=dict)
+
+
+Frame = ObjectFrame | ArrayFrame | ValueFrame
+
+
+class Frames:
+    """All frames of one automaton, interned."""
+
+    def __init__(self, algebra: Algebra, emptiness: Emptiness, cells: NameCells) -> None:
+        self._algebra = algebra
+        self._emptiness = emptiness
+        self._cells = cells
+        self._interned: dict[object, Frame] = {}
+
+    # -- interning -------------------------------------------------------------------------------
+
+    def _object(self, alternatives: set[tuple[int, ObjectPlan, ObjectState]]) -> ObjectFrame:
+        ordered = _sorted(alternatives)
+        key = ("object", *ordered)
+        frame = self._interned.get(key)
+        if frame is None:
+            frame = self._interned[key] = ObjectFrame(ordered, len(self._interned))
+        assert isinstance(frame, ObjectFrame)
+        return frame
+
+    def _array(self, alternatives: set[tuple[int, ArrayPlan, ArrayState]]) -> ArrayFrame:
+        ordered = _sorted(alternatives)
+        key = ("array", *ordered)
+        frame = self._interned.get(key)
+        if frame is None:
+            frame = self._interned[key] = ArrayFrame(ordered, len(self._interned))
+        assert isinstance(frame, ArrayFrame)
+        return frame
+
+    def _value(self, is_object: bool, options: list[tuple[Ref, int, object, object]]) -> ValueFrame:
+        goals = tuple(dict.fromkeys(option[0] for option in options))
+        rank = {ref: number for number, ref in enumerate(goals)}
+        waiting = tuple(dict.fromkeys((rank[ref], goal, plan, state) for ref, goal, plan, state in options))
+        key = (is_object, goals, waiting)
+        frame = self._interned.get(key)
+        if frame is None:
+            frame = self._interned[key] = ValueFrame(is_object, goals, waiting, len(self._interned))  # type: ignore[arg-type]
+        assert isinstance(frame, ValueFrame)
+        return frame
+
+    # -- opening ---------------------------------------------------------------------------------
+
+    def root(self, ref: Ref) -> ValueFrame:
+        """The frame around the whole text."""
+        return self._value(True, [(ref, 0, None, None)])
+
+    def open_object(self, goals: Goals) -> ObjectFrame | None:
+        """The frame after `{` of a value with these goals; None if none of them has objects."""
+        found = set()
+        for goal, ref in enumerate(goals):
+            for form in self._algebra.objects(ref):
+                plan = self._emptiness.object_plan(form)
+                if self._emptiness.object_alive(plan, plan.start):
+                    found.add((goal, plan, plan.start))
+        return self._object(found) if found else None
+
+    def open_array(self, goals: Goals) -> ArrayFrame | None:
+        """The frame after `[`."""
+        found = set()
+        for goal, ref in enumerate(goals):
+            for form in self._algebra.arrays(ref):
+                plan = self._emptiness.array_plan(form)
+                if self._emptiness.array_alive(plan, plan.start):
+                    found.add((goal, plan, plan.start))
+        return self._array(found) if found else None
+
+    # -- steps -----------------------------------------------------------------------------------
+
+    def item(self, frame: ArrayFrame) -> ValueFrame | None:
+        """Inside the next item; None if there can be none."""
+        if frame.item is False:
+            options: list[tuple[Ref, int, object, object]] = []
+            for goal, plan, state in frame.alternatives:
+                for ref, after in plan.branches(state):
+                    if self._emptiness.is_alive(ref) and self._emptiness.array_alive(plan, after):
+                        options.append((ref, goal, plan, after))
+            frame.item = self._value(False, options) if options else None
+        assert not isinstance(frame.item, bool)
+        return frame.item
+
+    def member(self, frame: ObjectFrame, name: Name) -> ValueFrame | None:
+        """Inside the value of a member of this name; None if there can be none."""
+        if name not in frame.after_name:
+            options = [
+                (ref, goal, plan, after)
+                for goal, plan, state in frame.alternatives
+                for ref, after in self._member_branches(plan, state, name)
+            ]
+            frame.after_name[name] = self._value(True, options) if options else None  # type: ignore[arg-type]
+        return frame.after_name[name]
+
+    def _member_branches(
+        self, plan: ObjectPlan, state: ObjectState, name: Name
+    ) -> Iterator[tuple[Ref, ObjectState]]:
+        if plan.is_full(state):
+            return
+        number = plan.index.get(name) if isinstance(name, str) else None
+        if number is not None:
+            if not plan.may_follow(state, number):
+                return
+            value = plan.value(number)
+        else:
+            value = plan.other_value(name) if isinstance(name, str) else plan.cell_value(name)
+        following = plan.after(state, number)
+        for ref, after in plan.branches(following, value, plan.needs_met(number, name)):
+            if self._emptiness.is_alive(ref) and self._emptiness.object_alive(plan, after):
+                yield ref, after
+
+    def after_value(self, frame: ValueFrame, met: int) -> ObjectFrame | ArrayFrame:
+        """Between values again, after one that met the goals of these bits."""
+        found = frame.after.get(met)
+        if found is None:
+            kept = {(goal, plan, state) for own, goal, plan, state in frame.waiting if met >> own & 1}
+            found = self._object(kept) if frame.is_object else self._array(kept)  # type: ignore[arg-type]
+            frame.after[met] = found
+        return found
+
+    def met_by_closing(self, frame: ObjectFrame | ArrayFrame) -> int:
+        """Bits of the goals that are met if the array or object ends here."""
+        met = 0
+        for goal, plan, state in frame.alternatives:
+            if plan.may_close(state):  # type: ignore[arg-type]
+                met |= 1 << goal
+        return met
+
+    # -- names -----------------------------------------------------------------------------------
+
+    def names(self, frame: ObjectFrame) -> tuple[tuple[str, ...], Mapping[Cell, Language]]:
+        """All names that the plans of a frame list, and the cells of the others with their languages."""
+        names = dict.fromkeys(name for _, plan, _ in frame.alternatives for name in plan.names)
+        patterns = frozenset().union(*(plan.form.patterns for _, plan, _ in frame.alternatives))
+        return tuple(names), self._cells.of(frozenset(names), patterns)
+
+
+def _sorted(alternatives: set) -> tuple:  # type: ignore[type-arg]
+    return tuple(sorted(alternatives, key=lambda entry: (entry[0], entry[1].number, entry[2])))

@@ -1,0 +1,436 @@
+"""The byte automaton of a JSON Schema: a stack of frames over the rows of JSON's lexemes.
+
+    state = context << 32 | local         (see `grammars.automaton`)
+    context = (the context around, frame) the stack, as a linked list of interned frames; 0 is around the whole text
+    local   = a row of `lexemes.Rows`
+
+A byte inside a lexeme never leaves the context. A byte that ends one asks `cross`, which looks up what the frame says to
+the exit (a name was written, a value met these goals) and makes a row of the ten or so bytes that can follow.
+
+Comes in: frames. Goes out: the `ByteAutomaton` contract. Knows no keyword.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grammars.automaton import DEAD, LOCAL_MASK, pack
+from grammars.json_schema.algebra import Algebra
+from grammars.json_schema.completion import Completion
+from grammars.json_schema.frames import ArrayFrame, Frame, Frames, Goals, Name, ObjectFrame, ValueFrame
+from grammars.json_schema.keys import KeyRows, Keys
+from grammars.json_schema.lexemes import (
+    AFTER_VALUE,
+    CLOSE_ARRAY,
+    CLOSE_OBJECT,
+    COMMA,
+    LINE_FEED,
+    OPEN_ARRAY,
+    OPEN_OBJECT,
+    QUOTE,
+    SPACES,
+    VALUE_STARTS,
+    Colon,
+    Gap,
+    Literal,
+    Parallel,
+    Rows,
+)
+from grammars.json_schema.plans import ArrayPlan
+from grammars.json_schema.refs import Ref
+from grammars.json_schema.texts import Texts
+from grammars.spec import Whitespace
+
+ROOT, ENDED = 0, 1
+"""The contexts around the whole text: before it has ended, and after."""
+
+_LITERALS = ((b"null", 1), (b"true", 2), (b"false", 4))
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """The gaps between lexemes under one policy of white space."""
+
+    start: Gap
+    value: Gap
+    first_item: Gap
+    first_name: Gap
+    name: Gap
+    after: Gap
+    closer: Gap
+    end: Gap
+    colon: Colon
+
+    @classmethod
+    def under(cls, policy: Whitespace) -> Gaps:
+        inside = {"model": "one or line", "compact": "one", "any": "any"}[policy]
+        opened = {"model": "line", "compact": "none", "any": "any"}[policy]
+        around = "any" if policy == "any" else "none"
+        closers = (CLOSE_OBJECT, CLOSE_ARRAY)
+        after = (COMMA, *closers, LINE_FEED) if policy == "model" else (COMMA, *closers)
+        value = Gap(inside, VALUE_STARTS, ("value",))
+        return cls(
+            start=Gap(around, VALUE_STARTS, ("value",)),
+            value=value,
+            first_item=Gap(opened, (*VALUE_STARTS, CLOSE_ARRAY), ("item or end",)),
+            first_name=Gap(opened, (QUOTE, CLOSE_OBJECT), ("name or end",)),
+            name=Gap(inside, (QUOTE,), ("name",)),
+            after=Gap(around, after, ("next",)),
+            closer=Gap("line", closers, ("end",)),
+            end=Gap(around, (), None),
+            colon=Colon(policy == "any", value),
+        )
+
+
+class ValueStart(NamedTuple):
+    """How a value with some goals can begin: rows of the bytes that begin a scalar, and what opening means."""
+
+    locals_: NDArray[np.int64]
+    object_frame: ObjectFrame | None
+    array_frame: ArrayFrame | None
+
+
+class JsonMachine:
+    """See the module docstring; a `ByteAutomaton`."""
+
+    remembers = False
+
+    def __init__(
+        self,
+        algebra: Algebra,
+        frames: Frames,
+        texts: Texts,
+        completion: Completion,
+        root: Ref,
+        whitespace: Whitespace,
+        plain_integers: bool,
+    ) -> None:
+        self._algebra = algebra
+        self._frames = frames
+        self._texts = texts
+        self._completion = completion
+        self._plain_integers = plain_integers
+        self._rows = Rows()
+        self._keys = KeyRows(frames, texts, self._rows)
+        self._gaps = Gaps.under(whitespace)
+        self._gap_locals: dict[int, int] = {}
+        self._lexemes: dict[object, Parallel] = {}
+        self._starts: dict[Goals, ValueStart] = {}
+        self._contexts: list[tuple[int, Frame]] = []
+        self._context_numbers: dict[tuple[int, int], int] = {}
+        self._tail_memo: dict[int, list[tuple[int, bytes, int]]] = {}
+        frame = frames.root(root)
+        self._context(-1, frame)
+        self._contexts.append((-1, frame))  # ENDED
+        self._crossings: dict[Hashable, Callable[[int, tuple[Hashable, ...], NDArray[np.int64]], None]] = {
+            "value": self._cross_value,
+            "item or end": self._cross_first_item,
+            "name": self._cross_name,
+            "name or end": self._cross_first_name,
+            "next": self._cross_next,
+            "end": self._cross_end,
+            "string": self._cross_string,
+            "number": self._cross_number,
+            "literal": self._cross_literal,
+            "key": self._cross_key,
+        }
+        self.start = pack(ROOT, self._gap(self._gaps.start))
+
+    # -- contract --------------------------------------------------------------------------------
+
+    @property
+    def table(self) -> NDArray[np.int32]:
+        return self._rows.table
+
+    @property
+    def exits(self) -> NDArray[np.int32]:
+        return self._rows.exits
+
+    def fill(self, local: int) -> None:
+        self._rows.fill(local)
+
+    def cross(self, context: int, local: int) -> NDArray[np.int64]:
+        row = np.full(256, DEAD, np.int64)
+        meaning = self._rows.exit(local)
+        if meaning:
+            self._crossings[meaning[0]](context, meaning, row)
+        return row
+
+    def is_accepting(self, state: int) -> bool:
+        context, local = state >> 32, state & LOCAL_MASK
+        if context == ENDED:
+            return True
+        if context != ROOT:
+            return False
+        lexeme, own = self._rows.owner(local)
+        return isinstance(lexeme, Parallel) and not lexeme.closes and lexeme.is_accepting(own)
+
+    def slice_key(self, local: int) -> Hashable | None:
+        lexeme, own = self._rows.owner(local)
+        return lexeme.slice_key(own)
+
+    # -- contexts --------------------------------------------------------------------------------
+
+    def _context(self, around: int, frame: Frame) -> int:
+        key = (around, frame.number)
+        number = self._context_numbers.get(key)
+        if number is None:
+            number = self._context_numbers[key] = len(self._contexts)
+            self._contexts.append((around, frame))
+        return number
+
+    def _gap(self, gap: Gap | Colon, state: int = 0) -> int:
+        if state:
+            return self._rows.local(gap, state)
+        found = self._gap_locals.get(id(gap))
+        if found is None:
+            found = self._gap_locals[id(gap)] = self._rows.local(gap, 0)
+        return found
+
+    # -- values ----------------------------------------------------------------------------------
+
+    def _start_of(self, goals: Goals) -> ValueStart:
+        """How a value with these goals can begin."""
+        found = self._starts.get(goals)
+        if found is None:
+            locals_ = np.full(256, DEAD, np.int64)
+            self._start_literals(goals, locals_)
+            self._start_string(goals, locals_)
+            self._start_number(goals, locals_)
+            found = ValueStart(locals_, self._frames.open_object(goals), self._frames.open_array(goals))
+            self._starts[goals] = found
+        return found
+
+    def _start_literals(self, goals: Goals, locals_: NDArray[np.int64]) -> None:
+        for text, bit in _LITERALS:
+            met = sum(1 << goal for goal, ref in enumerate(goals) if self._algebra.literals(ref) & bit)
+            if met:
+                key = (text, met)
+                if key not in self._lexemes:
+                    self._lexemes[key] = Literal(text, met)  # type: ignore[assignment]
+                locals_[text[0]] = self._rows.local(self._lexemes[key], 1)
+
+    def _start_string(self, goals: Goals, locals_: NDArray[np.int64]) -> None:
+        found = []
+        for goal, ref in enumerate(goals):
+            language = self._algebra.texts(ref)
+            if language is None or not language.is_empty():
+                found.append((goal, self._texts.lexeme(language)))
+        if found:
+            key = ("string", *((goal, id(lexeme)) for goal, lexeme in found))
+            if key not in self._lexemes:
+                self._lexemes[key] = Parallel([lexeme for _, lexeme in found], [goal for goal, _ in found], True)
+            locals_[QUOTE] = self._rows.local(self._lexemes[key], self._lexemes[key].start)
+
+    def _start_number(self, goals: Goals, locals_: NDArray[np.int64]) -> None:
+        found = []
+        for goal, ref in enumerate(goals):
+            numbers = self._algebra.numbers(ref)
+            if not numbers.is_empty():
+                found.append((goal, numbers))
+        if not found:
+            return
+        key = ("number", *((goal, numbers.key) for goal, numbers in found))
+        if key not in self._lexemes:
+            automata = [numbers.language(self._plain_integers) for _, numbers in found]
+            self._lexemes[key] = Parallel(automata, [goal for goal, _ in found], False)
+        lexeme = self._lexemes[key]
+        row, _, _ = lexeme.row(lexeme.start)
+        for byte in np.flatnonzero(row >= 0):
+            locals_[byte] = self._rows.local(lexeme, int(row[byte]))
+
+    def _cross_value(self, context: int, _: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
+        around, frame = self._contexts[context]
+        if isinstance(frame, ArrayFrame):
+            inside = self._frames.item(frame)
+            if inside is None:
+                return
+            context, frame = self._context(around, inside), inside
+        assert isinstance(frame, ValueFrame)
+        start = self._start_of(frame.goals)
+        np.copyto(row, start.locals_ | (context << 32), where=start.locals_ >= 0)
+        if start.object_frame is not None:
+            row[OPEN_OBJECT] = pack(self._context(context, start.object_frame), self._gap(self._gaps.first_name))
+        if start.array_frame is not None:
+            row[OPEN_ARRAY] = pack(self._context(context, start.array_frame), self._gap(self._gaps.first_item))
+
+    # -- ends of values --------------------------------------------------------------------------
+
+    def _after_value(self, context: int, met: int) -> tuple[int, int]:
+        """(context, local) after a value in `context` that met goals."""
+        if context == ROOT:
+            return ENDED, self._gap(self._gaps.end)
+        around, frame = self._contexts[context]
+        assert isinstance(frame, ValueFrame)
+        return self._context(around, self._frames.after_value(frame, met)), self._gap(self._gaps.after)
+
+    def _cross_string(self, context: int, meaning: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
+        row[QUOTE] = pack(*self._after_value(context, meaning[1]))  # type: ignore[arg-type]
+
+    def _cross_literal(self, context: int, meaning: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
+        row[meaning[2]] = pack(*self._after_value(context, meaning[1]))  # type: ignore[arg-type,call-overload]
+
+    def _cross_number(self, context: int, meaning: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
+        """A number ends at the byte that comes after it."""
+        following, local = self._after_value(context, meaning[1])  # type: ignore[arg-type]
+        if self._rows.exit(local):
+            self._cross_next(following, (), row)
+        own = self._rows.table[local]
+        for byte in SPACES:
+            if own[byte] >= 0:
+                row[byte] = pack(following, int(own[byte]))
+
+    def _cross_next(self, context: int, _: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
+        """After a member or an item: a comma, or the end."""
+        _, frame = self._contexts[context]
+        if isinstance(frame, ArrayFrame):
+            if self._frames.item(frame) is not None:
+                row[COMMA] = pack(context, self._gap(self._gaps.value))
+        elif isinstance(frame, ObjectFrame) and self._keys.local(frame) is not None:
+            row[COMMA] = pack(context, self._gap(self._gaps.name))
+        self._cross_end(context, (), row)
+        if self._gaps.after.breaks_line and max(row[CLOSE_ARRAY], row[CLOSE_OBJECT]) >= 0:
+            row[LINE_FEED] = pack(context, self._gap(self._gaps.closer, 2))
+
+    def _cross_end(self, context: int, _: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
+        """The end of an array or object."""
+        around, frame = self._contexts[context]
+        assert not isinstance(frame, ValueFrame)
+        met = self._frames.met_by_closing(frame)
+        if met:
+            byte = CLOSE_ARRAY if isinstance(frame, ArrayFrame) else CLOSE_OBJECT
+            row[byte] = pack(*self._after_value(around, met))
+
+    def _cross_first_item(self, context: int, _: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
+        self._cross_value(context, (), row)
+        self._cross_end(context, (), row)
+
+    # -- names -----------------------------------------------------------------------------------
+
+    def _cross_name(self, context: int, _: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
+        _, frame = self._contexts[context]
+        assert isinstance(frame, ObjectFrame)
+        local = self._keys.local(frame)
+        if local is not None:
+            row[QUOTE] = pack(context, local)
+
+    def _cross_first_name(self, context: int, _: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
+        self._cross_name(context, (), row)
+        self._cross_end(context, (), row)
+
+    def _cross_key(self, context: int, meaning: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
+        around, frame = self._contexts[context]
+        assert isinstance(frame, ObjectFrame)
+        name: Name = meaning[1]  # type: ignore[assignment]
+        inside = self._frames.member(frame, name)
+        if inside is not None:
+            row[QUOTE] = pack(self._context(around, inside), self._gap(self._gaps.colon))
+
+    # -- completions -----------------------------------------------------------------------------
+
+    def min_bytes(self, state: int) -> int:
+        context, local = state >> 32, state & LOCAL_MASK
+        if context == ENDED:
+            return 0
+        return min(len(text) + self._tail_cost(around, goal) for text, around, goal in self._options(context, local))
+
+    def witness(self, state: int) -> bytes:
+        context, local = state >> 32, state & LOCAL_MASK
+        if context == ENDED:
+            return b""
+        options = ((len(t) + self._tail_cost(c, g), t, c, g) for t, c, g in self._options(context, local))
+        _, text, context, goal = min(options)
+        parts = [text]
+        while context != ROOT:
+            _, text, goal = self._tails(context)[goal]
+            parts.append(text)
+            context = self._contexts[context][0]
+        return b"".join(parts)
+
+    def _tail_cost(self, context: int, goal: int) -> int:
+        return 0 if context == ROOT else self._tails(context)[goal][0]
+
+    def _tails(self, context: int) -> list[tuple[int, bytes, int]]:
+        """For each goal of the value in a context: (bytes to the end of the text once it is met, those up to the next
+        closing bracket, the goal around that they meet)."""
+        missing = []
+        while context not in self._tail_memo and context != ROOT:
+            missing.append(context)
+            context = self._contexts[context][0]
+        for inner in reversed(missing):
+            around, frame = self._contexts[inner]
+            assert isinstance(frame, ValueFrame)
+            best: list[tuple[int, bytes, int] | None] = [None] * len(frame.goals)
+            for own, goal, plan, after in frame.waiting:
+                text = self._completion.rest(plan, after)
+                option = (len(text) + self._tail_cost(around, goal), text, goal)
+                if best[own] is None or option < best[own]:  # type: ignore[operator]
+                    best[own] = option
+            self._tail_memo[inner] = best  # type: ignore[assignment]
+        return self._tail_memo[missing[0] if missing else context]
+
+    def _options(self, context: int, local: int) -> Iterator[tuple[bytes, int, int]]:
+        """Ways on from a state: (text up to the end of a value, the context of that value, the goal that it meets)."""
+        lexeme, own = self._rows.owner(local)
+        around, frame = self._contexts[context]
+        if isinstance(lexeme, Parallel | Literal):
+            for met, text in lexeme.endings(own):
+                yield from ((text, context, goal) for goal in _bits(met))
+        elif isinstance(lexeme, Keys):
+            assert isinstance(frame, ObjectFrame)
+            yield from self._name_options(context, frame, lexeme, own)
+        elif isinstance(frame, ValueFrame):
+            before = b":" if isinstance(lexeme, Colon) and own < lexeme.offset else b""
+            yield from ((before + self._completion.value(ref), context, goal) for goal, ref in enumerate(frame.goals))
+        else:
+            yield from ((text, around, goal) for text, goal in self._between(frame, self._rows.exit(local)[0]))
+
+    def _between(self, frame: ObjectFrame | ArrayFrame, place: Hashable) -> Iterator[tuple[bytes, int]]:
+        """Texts from a gap between values to the closing bracket, and the goals that they meet."""
+        completion = self._completion
+        for goal, plan, state in frame.alternatives:
+            if place in ("item or end", "name or end"):
+                yield completion.first(plan, state), goal
+            elif place == "next":
+                yield completion.rest(plan, state), goal
+            elif place == "end":
+                if plan.may_close(state):  # type: ignore[arg-type]
+                    yield b"]" if isinstance(plan, ArrayPlan) else b"}", goal
+            elif isinstance(plan, ArrayPlan):
+                yield from ((text, goal) for text in completion.next_item(plan, state))
+            else:
+                yield from ((text, goal) for text in completion.next_member(plan, state))
+
+    def _name_options(
+        self, context: int, frame: ObjectFrame, keys: Keys, own: int
+    ) -> Iterator[tuple[bytes, int, int]]:
+        """Ways on from inside a property name."""
+        around, _ = self._contexts[context]
+        best: dict[Name, tuple[int, bytes, int]] = {}
+
+        def cost(name: Name) -> int | None:
+            inside = self._frames.member(frame, name)
+            if inside is None:
+                return None
+            ways = []
+            for met, goal, plan, after in inside.waiting:
+                text = b":" + self._completion.value(inside.goals[met]) + self._completion.rest(plan, after)
+                ways.append((len(text) + self._tail_cost(around, goal), text, goal))
+            best[name] = min(ways)
+            return best[name][0]
+
+        found = keys.search(own, cost)
+        assert found is not None
+        _, text, name = found
+        yield text + best[name][1], around, best[name][2]
+
+
+def _bits(met: int) -> Iterator[int]:
+    while met:
+        yield (met & -met).bit_length() - 1
+        met &= met - 1

@@ -1,0 +1,194 @@
+"""A form made ready to run: its names numbered, what may come next and in which state that leaves it.
+
+Comes in: forms. Goes out: branches, each a reference for the next value and the state after it. States are plain tuples of
+integers, equal where their futures are equal: counts saturate, names that can no longer come are dropped.
+
+    object state   (position, seen, count, needs)
+        position   in the fixed order of names: only names from there on may follow
+        seen       bits of the names without a fixed order that have been written
+        count      of properties, up to what the bounds tell apart
+        needs      bits of the needs that are still to be met
+    array state    (index, counts)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from grammars.json_schema.algebra import Algebra
+from grammars.json_schema.forms import ArrayForm, Counter, ObjectForm
+from grammars.json_schema.refs import NOTHING, Ref, both, opposites
+
+ObjectState = tuple[int, int, int, int]
+ArrayState = tuple[int, tuple[int, ...]]
+Cell = frozenset[int]
+"""The names that nobody lists and that match exactly these patterns."""
+
+
+@dataclass(eq=False)
+class ObjectPlan:
+    """An object form with its names numbered: the first `ordered` of them are written in that order only."""
+
+    form: ObjectForm
+    algebra: Algebra
+    ordered: int
+    number: int
+
+    def __post_init__(self) -> None:
+        self.names = self.form.listed
+        self.index = {name: number for number, name in enumerate(self.names)}
+        self._values: dict[int, Ref] = {}
+        self._cells: dict[Cell, Ref] = {}
+        self.required = sum(1 << self.index[name] for name in self.form.required)
+        self.start: ObjectState = (0, 0, 0, (1 << len(self.form.needs)) - 1)
+        most = self.form.most
+        self._saturation = self.form.least if most is None else most + 1
+
+    @cached_property
+    def _needed(self) -> list[int]:
+        """For each listed name, bits of the needs that its value can meet."""
+        matches = self.algebra.matches
+        return [
+            sum(1 << bit for bit, (group, _) in enumerate(self.form.needs) if group.has(name, matches))
+            for name in self.names
+        ]
+
+    def value(self, number: int) -> Ref:
+        """The reference of the value of a listed name."""
+        ref = self._values.get(number)
+        if ref is None:
+            ref = self._values[number] = self.algebra.object_value(self.form, self.names[number])
+        return ref
+
+    def cell_value(self, cell: Cell) -> Ref:
+        """The reference of the value of any name of a cell."""
+        ref = self._cells.get(cell)
+        if ref is None:
+            ref = frozenset()
+            for group, other in self.form.classes:
+                if group.has_cell(cell):
+                    ref = both(ref, other)
+            self._cells[cell] = ref
+        return ref
+
+    def other_value(self, name: str) -> Ref:
+        """The reference of the value of a name that the form does not list."""
+        return self.algebra.object_value(self.form, name)
+
+    # -- steps -----------------------------------------------------------------------------------
+
+    def may_follow(self, state: ObjectState, number: int) -> bool:
+        """Whether a listed name may be written next, by order and by what was written."""
+        position, seen, _, _ = state
+        if number >= self.ordered:
+            return not seen >> number & 1
+        if number < position:
+            return False
+        skipped = (1 << number) - (1 << position)
+        return not self.required & skipped
+
+    def is_full(self, state: ObjectState) -> bool:
+        return self.form.most is not None and state[2] >= self.form.most
+
+    def after(self, state: ObjectState, number: int | None) -> ObjectState:
+        """The state after one more property: a listed name, or (None) another one."""
+        position, seen, count, needs = state
+        if number is not None:
+            if number < self.ordered:
+                position = number + 1
+            else:
+                seen |= 1 << number
+        return (position, seen, min(count + 1, self._saturation), needs)
+
+    def needs_met(self, number: int | None, cell: Cell | str) -> int:
+        """Bits of the needs that a property of this name can meet."""
+        if not self.form.needs:
+            return 0
+        if number is not None:
+            return self._needed[number]
+        if isinstance(cell, str):
+            matches = self.algebra.matches
+            return sum(1 << bit for bit, (group, _) in enumerate(self.form.needs) if group.has(cell, matches))
+        return sum(1 << bit for bit, (group, _) in enumerate(self.form.needs) if group.has_cell(cell))
+
+    def branches(self, state: ObjectState, ref: Ref, met: int) -> Iterator[tuple[Ref, ObjectState]]:
+        """What the value of a new property may be, by the needs that it meets. `state` is the one after it."""
+        position, seen, count, needs = state
+        met &= needs
+        if not met:
+            yield ref, state
+            return
+        subset = met
+        while True:
+            value = ref
+            for bit, (_, wanted) in enumerate(self.form.needs):
+                if subset >> bit & 1:
+                    value = both(value, wanted)
+            if value != NOTHING:
+                yield value, (position, seen, count, needs & ~subset)
+            if not subset:
+                return
+            subset = (subset - 1) & met
+
+    def missing(self, state: ObjectState) -> int:
+        """Bits of the required names still to be written."""
+        position, seen, _, _ = state
+        return self.required & ~seen & ~((1 << min(position, self.ordered)) - 1)
+
+    def may_close(self, state: ObjectState) -> bool:
+        return state[2] >= self.form.least and not state[3] and not self.missing(state) and not self._overfull(state)
+
+    def _overfull(self, state: ObjectState) -> bool:
+        return self.form.most is not None and state[2] > self.form.most
+
+
+@dataclass(eq=False)
+class ArrayPlan:
+    """An array form with its counters bounded."""
+
+    form: ArrayForm
+    number: int
+
+    def __post_init__(self) -> None:
+        form = self.form
+        self.start: ArrayState = (0, (0,) * len(form.counters))
+        starts = [counter.start for counter in form.counters]
+        self._saturation = max(len(form.prefix), form.least, *starts, 0)
+        if form.most is not None:
+            self._saturation = max(self._saturation, form.most)
+
+    def branches(self, state: ArrayState) -> Iterator[tuple[Ref, ArrayState]]:
+        """What the next item may be, by the counters that it moves."""
+        index, counts = state
+        form = self.form
+        if form.most is not None and index >= form.most:
+            return
+        options: list[tuple[Ref, tuple[int, ...]]] = [(form.item(index), ())]
+        for counter, count in zip(form.counters, counts, strict=True):
+            options = [
+                (both(ref, extra), (*after, moved))
+                for ref, after in options
+                for extra, moved in _count(counter, count, index)
+            ]
+        following = min(index + 1, self._saturation)
+        for ref, after in options:
+            if ref != NOTHING:
+                yield ref, (following, after)
+
+    def may_close(self, state: ArrayState) -> bool:
+        index, counts = state
+        return index >= self.form.least and all(
+            count >= counter.least for counter, count in zip(self.form.counters, counts, strict=True)
+        )
+
+
+def _count(counter: Counter, count: int, index: int) -> list[tuple[Ref, int]]:
+    """What one counter asks of the item at `index`, and its count after it."""
+    if index < counter.start or (counter.most is None and count >= counter.least):
+        return [(frozenset(), count)]
+    if counter.most is None:
+        return [(counter.ref, count + 1), (frozenset(), count)]
+    outside = [(other, count) for other in opposites(counter.ref)]
+    return [(counter.ref, count + 1), *outside] if count < counter.most else outside

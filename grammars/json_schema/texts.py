@@ -1,0 +1,50 @@
+"""Shortest JSON texts of scalars and names.
+
+Comes in: languages, number sets, names. Goes out: JSON texts. Knows no schema.
+"""
+
+from __future__ import annotations
+
+import json
+
+from grammars.json_schema.numbers import NumberSet
+from grammars.json_schema.strings import StringLexeme
+from grammars.regex import Language
+
+
+class Texts:
+    """Remembers what it was asked."""
+
+    def __init__(self, plain_integers: bool) -> None:
+        self._plain_integers = plain_integers
+        self._strings: dict[bytes | None, bytes] = {}
+        self._lexemes: dict[bytes, StringLexeme] = {}
+
+    def lexeme(self, language: Language | None) -> StringLexeme:
+        """The automaton of the strings of a language (None: all), after the opening quote."""
+        language = language or Language.any_text()
+        found = self._lexemes.get(language.key)
+        if found is None:
+            found = self._lexemes[language.key] = StringLexeme(language)
+        return found
+
+    def shortest_number(self, numbers: NumberSet) -> bytes:
+        language = numbers.language(self._plain_integers)
+        return language.witness(language.start)
+
+    def shortest_string(self, language: Language | None) -> bytes:
+        """With its quotes."""
+        key = None if language is None else language.key
+        if key not in self._strings:
+            lexeme = self.lexeme(language)
+            self._strings[key] = b'"' + lexeme.witness(lexeme.start)
+        return self._strings[key]
+
+    def shortest_member(self, language: Language) -> str:
+        """The value of a string with a shortest JSON text."""
+        value: str = json.loads(self.shortest_string(language))
+        return value
+
+    def key(self, name: str) -> bytes:
+        """The shortest text of a property name, with the colon."""
+        return json.dumps(name, ensure_ascii=False).encode() + b":"
