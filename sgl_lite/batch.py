@@ -26,7 +26,10 @@ class Progress(Protocol):
 def run_all(
     start: Callable[[Job], ProgramState], jobs: Sequence[Job], num_threads: int | str, progress_bar: bool, title: str
 ) -> Iterator[ProgramState]:
-    """The jobs' states, in order, each when its program is done. `start` executes a program's function and keeps its errors."""
+    """The jobs' states, in order, each when its program is done.
+
+    start: executes a program's function and keeps its errors in the state.
+    """
     threads = _threads(num_threads, len(jobs))
     return _run_all(start, jobs, threads, progress_bar, title)
 

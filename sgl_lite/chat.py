@@ -1,7 +1,7 @@
 """From messages to text, and back: the tokenizer's own chat template, or one of SGLang's built-in ones by name.
 
-`ChatLog` keeps a state's messages while their text is written; at every generation the text is exactly what the template
-makes of the messages so far. Knows no backend.
+`ChatLog` keeps a state's messages while their text is written; at every generation the text is exactly what the
+template makes of the messages so far. Knows no backend.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ class ChatLog:
     def end(self, text: str, role: str) -> str:
         """The open message ends. Returns the new text. Errors: `RoleError`.
 
-        Some templates refuse messages that only the next one makes whole (a system message alone): their text is written
-        when the model's turn begins, and a refusal then is an error.
+        Some templates refuse messages that only the next one makes whole (a system message alone): their text is
+        written when the model's turn begins, and a refusal then is an error.
         """
         if self.role != role:
             raise RoleError(f"{role} ends, but {'no message' if self.role is None else self.role} is open")

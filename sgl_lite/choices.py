@@ -1,7 +1,8 @@
 """How `select` decides. In: log-probabilities of each choice's tokens. Out: the best, and what to say about it.
 
-A choice's tokens are those of the whole text (prompt and choice together, as the tokenizer writes it) from the first token
-on which any choice differs from the prompt alone. So a token that spans the border is scored too, in every choice.
+A choice's tokens are those of the whole text (prompt and choice together, as the tokenizer writes it) from the first
+token on which any choice differs from the prompt alone. So a token that spans the border is scored too, in every
+choice.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class UnconditionalLikelihoodNormalized:
 
 @dataclass(frozen=True, slots=True)
 class Probability:
-    """The likeliest text: the product of its tokens' probabilities. Of "yes" and "yes, please" the first always wins."""
+    """The likeliest text, by the product of its tokens' probabilities. Of "yes" and "yes sir" the first always wins."""
 
     name: str = "probability"
     requires_unconditional: bool = False

@@ -16,8 +16,9 @@ LanguageError (Exception)
      +- UnsupportedByBackendError          the backend cannot do this; says which ones can
 ```
 
-Constraint errors are `grammars.errors.GrammarError`, those of the engine `runtime.errors.RuntimeFault`; they are passed on
-as they are. An error that belongs to a line of a program says so in a note: `in profile.py:12, in profile: gen('name')`.
+Constraint errors are `grammars.errors.GrammarError`, those of the engine `runtime.errors.RuntimeFault`; they are
+passed on as they are. An error that belongs to a line of a program says so in a note:
+`in profile.py:12, in profile: gen('name')`.
 """
 
 from __future__ import annotations

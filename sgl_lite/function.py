@@ -73,7 +73,7 @@ class SglFunction:
         return self.run(*args, **kwargs)
 
     def run(self, *args: Any, **kwargs: Any) -> ProgramState:
-        """Run the program once. Returns when its function returns; answers may still be on their way: reads wait for them.
+        """Run the program once. Returns when its function returns; answers may be on their way still: reads wait.
 
         Keyword arguments are the program's own parameters, and
           sampling defaults for all its gens (see `SamplingSettings`; `max_new_tokens` is another name of `max_tokens`),
@@ -111,7 +111,7 @@ class SglFunction:
         max_new_tokens: int | None = None,
         **sampling: Any,
     ) -> list[ProgramState] | Iterator[ProgramState]:
-        """Run the program for each item: a dict of arguments, or a tuple of them. States come in the order of the items.
+        """Run the program for each item, a dict or a tuple of arguments. States come in the order of the items.
 
         num_threads:     for the programs' Python code; "auto" is as many as useful, at most 48. Waiting for answers
                          takes no thread.
@@ -136,7 +136,8 @@ class SglFunction:
 
     def _start(self, options: Mapping[str, Any], settings: SamplingSettings) -> ProgramState:
         backend: Backend = backend_of(options.get("backend"))
-        return ProgramState(Interpreter(Run(backend, settings, self.func.__name__, options.get("timeout"))))
+        run = Run(backend, settings, self.func.__name__, options.get("timeout"), bool(options.get("stream")))
+        return ProgramState(Interpreter(run))
 
     def _execute(self, state: ProgramState, arguments: inspect.BoundArguments, keep_errors: bool = False) -> None:
         """Run the function's body in this thread. `keep_errors`: they stop the state instead of being raised here."""

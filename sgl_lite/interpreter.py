@@ -1,8 +1,8 @@
 """Carries out the nodes of one state, one after the other: one method a node.
 
-Event driven: a node that asks the model sends its request and returns; the engine's answer takes the state on. Nodes that
-need no model are carried out where they are added, in the program's thread. No thread belongs to a state, so thousands
-can be under way. All waiting is done by whoever reads.
+Event driven: a node that asks the model sends its request and returns; the engine's answer takes the state on. Nodes
+that need no model are carried out where they are added, in the program's thread. No thread belongs to a state, so
+thousands can be under way. All waiting is done by whoever reads.
 
 Errors stop the state. They are raised by the `+=` that caused them where that is known at once, else by the next read.
 """
@@ -143,7 +143,10 @@ class Interpreter:
     # ------------------------------------------------------------------ someone reads
 
     def cell(self, name: str) -> Cell:
-        """A variable by name. A reader in another thread waits until the program declares it. Errors: `UnknownVariableError`."""
+        """A variable by name. A reader in another thread waits until the program declares it.
+
+        Errors: `UnknownVariableError`.
+        """
         if name not in self.cells and not self.run.may_settle():
             self.wait_for(lambda: name in self.cells or self.run.thread is None)
         if name not in self.cells:
@@ -171,7 +174,7 @@ class Interpreter:
         return self.error is not None or not (self._busy or self._queue)
 
     def wait_for(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Until `ready()`, or False after `timeout` seconds. Errors: those of the program, if `ready` cannot come true."""
+        """Until `ready()`, or False after `timeout` seconds. Errors: those of a program that stopped before."""
         end = None if timeout is None else time.monotonic() + timeout
         with self.changed:
             while not ready():
@@ -488,7 +491,8 @@ class Interpreter:
 
 def _part_of_a_text(text: str) -> Any:
     raise SpanError(
-        "this variable is only a part of a constrained text; name the whole with s.constrain(..., name='x') and read s.parsed('x')"
+        "this variable is only a part of a constrained text; "
+        "name the whole with s.constrain(..., name='x') and read s.parsed('x')"
     )
 
 

@@ -1,4 +1,4 @@
-"""Where a piece of JSON text stands: which brackets and strings it leaves open. Knows no grammar; it does not validate."""
+"""Which brackets and strings a piece of JSON text leaves open. Knows no grammar; it does not validate."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Text(Node):
 
 @dataclass(frozen=True, slots=True)
 class Gen(Node):
-    """An answer of the model. `check(answer)` says whether it will do; if not it is drawn again, at most `retries` times."""
+    """An answer of the model, drawn again while `check(answer)` is False, at most `retries` times."""
 
     name: str | None
     settings: SamplingSettings = field(default_factory=SamplingSettings)

@@ -1,4 +1,4 @@
-"""What a program is written with: `gen`, `select`, roles. Each makes a node; arguments are checked here, at the user's line."""
+"""What a program is written with: `gen`, `select`, roles. Each makes a node; arguments are checked at its line."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def select(
 ) -> Select:
     """The best of `choices`, kept in variable `name`; probabilities are in its meta info.
 
-    choices_method: one of `sgl_lite.choices` or its name: "token_length_normalized" (default), "greedy_token_selection",
-                    "unconditional_likelihood_normalized", "probability".
+    choices_method: one of `sgl_lite.choices` or its name: "token_length_normalized" (default),
+                    "greedy_token_selection", "unconditional_likelihood_normalized", "probability".
     temperature:    above 0 draws one of the choices, by the method's scores.
     """
     _check_name(name)

@@ -25,13 +25,20 @@ def advancing() -> ThreadPoolExecutor:
 class Run:
     """One call of a program.
 
+    stream: whether answers are wanted while they are written.
     thread: the thread that executes the program's body, None once it is over. Only its reads say something about
             what the program does next.
     """
 
     def __init__(
-        self, backend: Backend, settings: SamplingSettings, program: str = "program", timeout: float | None = None
+        self,
+        backend: Backend,
+        settings: SamplingSettings,
+        program: str = "program",
+        timeout: float | None = None,
+        stream: bool = False,
     ) -> None:
+        self.stream = stream
         self.backend, self.settings, self.program = backend, settings, program
         self.timeout = timeout
         self.deadline = None if timeout is None else time.monotonic() + timeout
@@ -97,7 +104,7 @@ class Run:
         with self._lock:
             self._pending[ticket] = None
         try:
-            pending = self.backend.generate(request, output, failure, conversation)
+            pending = self.backend.generate(request, output, failure, conversation, self.stream)
         except BaseException:
             self._forget(ticket)
             raise

@@ -70,7 +70,7 @@ class Selection:
         for choice, row in zip(self._node.choices, rows, strict=True):
             if start >= len(row):
                 raise ArgumentError(
-                    f"choice {choice!r} is the first token of a text, which has no probability; put text before the select"
+                    f"choice {choice!r} is the first token of a text, which has no probability; add text before it"
                 )
         return [(row, start) for row in rows]
 

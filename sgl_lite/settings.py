@@ -46,8 +46,9 @@ class SamplingSettings:
     n:                answers to draw. The variable is then a list; the first goes into the text.
     stop, stop_regex: the answer ends before the first of these; `stop_token_ids` likewise by id.
     temperature ... repetition_penalty, seed, logit_bias: as in `SamplingParams`. 0 is greedy.
-    return_logprob:   put log-probabilities into the meta info, with `top_logprobs_num` alternatives each, and those of the
-                      prompt from token `logprob_start_len` on (None or -1: none), with their text if `return_text_in_logprobs`.
+    return_logprob:   put log-probabilities into the meta info, with `top_logprobs_num` alternatives each, and those of
+                      the prompt from token `logprob_start_len` on (None or -1: none), with their text if
+                      `return_text_in_logprobs`.
     """
 
     max_tokens: int | None = None

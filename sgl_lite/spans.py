@@ -1,7 +1,7 @@
 """Constrain blocks, read in the order in which the program writes them.
 
-In: nodes as they are added. Out: nodes that can be executed, each gen of a block with what follows it. Knows no answers: what
-comes out depends on the program's order alone, never on how far the model is.
+In: nodes as they are added. Out: nodes that can be executed, each gen of a block with what follows it. Knows no
+answers: what comes out depends on the program's order alone, never on how far the model is.
 
 A block is one text. A gen in it is held back until it is known what follows, because that decides how it may end:
 
@@ -12,9 +12,9 @@ A block is one text. A gen in it is held back until it is known what follows, be
     another gen             x begins a text of the constraint
     a read of the gen       as "another gen" if the gen has a stop of its own, else as "the end of the block"
 
-If the literal just before the block opens a JSON value by itself (`s += "{\n"`), the block continues that value, and what follows
-the block closes it: the last gen is held until the closing literal is there. If anything else comes first, x must be
-such that the plain mirror of the open brackets closes the value.
+If the literal just before the block opens a JSON value by itself (`s += "{\n"`), the block continues that value, and
+what follows the block closes it: the last gen is held until the closing literal is there. If anything else comes first,
+x must be such that the plain mirror of the open brackets closes the value.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class SpanPlanner:
         if isinstance(node, Gen):
             if node.constraint is not None:
                 raise SpanError(
-                    f"{node.label()} has a constraint of its own inside a constrain block; give the constraint to one of the two"
+                    f"{node.label()} has a constraint of its own inside a constrain block; keep one of the two"
                 )
             out = block.release("open")
             block.held = node, where

@@ -60,8 +60,8 @@ class ProgramState:
         """All that is added inside is one text that satisfies the constraint: literals and gens together.
 
         A literal that cannot conform is a `ConformError` at its line. `name`: a variable for the whole text, which
-        `parsed(name)` reads. If the literal just before the block opens a JSON value (`s += "{"`), the block continues it,
-        and what follows the block closes it. See `spans.py` for how gens in the block end.
+        `parsed(name)` reads. If the literal just before the block opens a JSON value (`s += "{"`), the block continues
+        it, and what follows the block closes it. See `spans.py` for how gens in the block end.
         """
         constraint = constraint_of(
             json_schema=json_schema, regex=regex, format=format, grammar=grammar, choices=choices, type=type
@@ -140,7 +140,9 @@ class ProgramState:
         return name in self.interpreter.cells
 
     def parsed(self, name: str) -> Any:
-        """The variable as what its constraint says: a model object for a type, a dict or list for JSON, an int for `dtype=int`."""
+        """The variable as what its constraint says: a model object for a type, a dict or list for JSON, an int for
+        `dtype=int`.
+        """
         return self.interpreter.read(name).parsed()
 
     def get_meta_info(self, name: str, timeout: float | None = None) -> dict[str, Any] | None:
@@ -200,7 +202,9 @@ class ProgramState:
                 return
 
     async def text_async_iter(self, var_name: str | None = None, return_meta_data: bool = False) -> AsyncIterator[Any]:
-        """As `text_iter`, without blocking the event loop. `return_meta_data`: yields (piece, meta info), with a variable."""
+        """As `text_iter`, without blocking the event loop. `return_meta_data`: yields (piece, meta info), with a
+        variable.
+        """
         interpreter, given = self.interpreter, 0
         if return_meta_data and var_name is None:
             raise ArgumentError("return_meta_data needs var_name: only a variable has meta info")

@@ -35,7 +35,7 @@ class TypedJson:
             return cls(adapter.json_schema(), adapter.validate_json)
         except (PydanticSchemaGenerationError, PydanticInvalidForJsonSchema, PydanticUserError) as error:
             raise ArgumentError(
-                f"{hint!r} has no JSON form; give a pydantic model, a dataclass, a TypedDict, an Enum, or a schema as dict"
+                f"{hint!r} has no JSON form; give a pydantic model, a dataclass, a TypedDict, an Enum, or a schema"
             ) from error
 
 

@@ -1,7 +1,7 @@
 """What the language asks of a model, wherever it runs.
 
-A backend never waits: `generate` returns at once and reports through the two callbacks, from any thread. What can be seen to
-be wrong at once (a bad constraint, a prompt that is too long) it raises.
+A backend never waits: `generate` returns at once and reports through the two callbacks, from any thread. What can be
+seen to be wrong at once (a bad constraint, a prompt that is too long) it raises.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class ChatTemplate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """constraints: holds `GenerateRequest.constraint`. scores: `prompt_logprobs`, which `select` needs. images: takes pictures."""
+    """constraints: holds `GenerateRequest.constraint`. scores: `prompt_logprobs`, which `select` needs.
+    images: takes pictures.
+    """
 
     constraints: bool = True
     scores: bool = True
@@ -70,8 +72,9 @@ class Backend(Protocol):
         on_output: OnOutput,
         on_failure: OnFailure,
         conversation: Conversation | None = None,
+        stream: bool = False,
     ) -> Pending:
-        """Start one request. `on_output` gets every new state of the answer, the last with `finished=True`.
+        """Start one request. `on_output` gets the answer, with `finished=True`; before that what there is, if `stream`.
 
         conversation: given in a chat; `request.prompt` is then its text, whose special tokens are all written out.
         """

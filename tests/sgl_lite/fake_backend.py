@@ -108,12 +108,13 @@ class FakeBackend:
         on_output: OnOutput,
         on_failure: OnFailure,
         conversation: Conversation | None = None,
+        stream: bool = False,
     ) -> FakeRequest:
         self.requests.append(request)
         self.conversations.append(conversation)
         texts = [self._text(request) for _ in range(request.sampling.n)]
         pending = FakeRequest()
-        self._jobs.put(lambda: self._run(request, texts, pending, on_output, on_failure))
+        self._jobs.put(lambda: self._run(request, texts, pending, on_output, on_failure, stream))
         return pending
 
     def _text(self, request: GenerateRequest) -> str:
@@ -132,11 +133,12 @@ class FakeBackend:
         pending: FakeRequest,
         on_output: OnOutput,
         on_failure: OnFailure,
+        stream: bool,
     ) -> None:
         self.gate.wait(10)
         ids = tuple(request.prompt) if not isinstance(request.prompt, str) else self.encode(request.prompt)
         name = f"fake-{next(self._ids)}"
-        for end in range(1, len(texts[0])):
+        for end in range(1, len(texts[0]) if stream else 1):
             if pending.aborted.is_set():
                 break
             part = CompletionOutput(0, texts[0][:end], ())

@@ -1,0 +1,81 @@
+"""The main job: records from prose, a choice, a batch, and what it cost. Runs on the embedded model, offline."""
+
+import time
+from typing import Literal
+
+from pydantic import BaseModel, Field
+from rich.console import Console
+from rich.table import Table
+
+import sgl_lite as sgl
+
+
+class Person(BaseModel):
+    name: str = Field(max_length=40)
+    age: int = Field(ge=0, le=130)
+    job: str = Field(max_length=40)
+    city: str = Field(max_length=40)
+    married: bool
+
+
+@sgl.function
+def extract(s, text):
+    s += f"Extract the person from: {text}\nJSON:"
+    with s.constrain(json_schema=Person):
+        s += sgl.gen("person", max_tokens=80, temperature=0)
+
+
+@sgl.function
+def sentiment(s, review):
+    s += f"Review: {review}\nSentiment:"
+    s += sgl.select("label", [" positive", " negative", " neutral"])
+
+
+@sgl.function
+def answer(s, question, kind: Literal["int", "bool"]):
+    s += f"Question: {question}\nAnswer: "
+    s += sgl.gen("answer", dtype=kind, max_tokens=8, temperature=0)
+
+
+TEXTS = [
+    "Ada Brown is a 36 year old engineer from Paris. She is married.",
+    "My name is Tom Hill, I am 52 years old and I live in Rome. I work as a teacher.",
+    "In Oslo lives Mia Stone, a nurse of 29.",
+    "Ben Clark, 44, is a pilot from Madrid. He is not married.",
+    "Meet Eva Long, a doctor. She lives in Vienna. She is 61 years old.",
+    "Leo King is a 23-year-old cook who lives in London.",
+    "Name: Zoe Park. Age: 70. City: Lisbon. She works as a lawyer.",
+    "Max Wood works in Berlin as a baker. He is 38 years old. He is married.",
+]
+
+
+def show(title: str, states: list[sgl.ProgramState], names: list[str], values: list[str], seconds: float) -> Table:
+    table = Table(title=f"{title}: {len(states)} in {seconds:.2f} s", title_justify="left")
+    for column in ("answer", "prompt tokens", "of them cached", "written", "of them forced", "ms"):
+        table.add_column(column, justify="left" if column == "answer" else "right")
+    for state, name, value in zip(states, names, values, strict=True):
+        meta = state.get_meta_info(name) or {}
+        counts = [meta[key] for key in ("prompt_tokens", "cached_tokens", "completion_tokens", "forced_tokens")]
+        table.add_row(value, *map(str, counts), f"{meta['e2e_latency'] * 1000:.0f}")
+    return table
+
+
+def main() -> None:
+    console = Console()
+    first = extract(TEXTS[0])
+    console.print("[bold]A program:[/bold]", first.text(), "\n[bold]Its value:[/bold]", first.parsed("person"), "\n")
+
+    started = time.perf_counter()
+    batch = extract.run_batch([{"text": text} for text in TEXTS], progress_bar=True)
+    people = [state.parsed("person") for state in batch]  # a value that is not a Person would be an error here
+    console.print(show("Extraction", batch, ["person"] * 8, [str(p) for p in people], time.perf_counter() - started))
+
+    started = time.perf_counter()
+    states = [sentiment("The film was wonderful. I love it."), answer("What is 3 + 4?", "int")]
+    values = [states[0]["label"].strip(), str(states[1].parsed("answer"))]
+    console.print(show("A choice and a number", states, ["label", "answer"], values, time.perf_counter() - started))
+    assert all(isinstance(person, Person) for person in people)
+
+
+if __name__ == "__main__":
+    main()

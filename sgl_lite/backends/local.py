@@ -1,0 +1,116 @@
+"""The engine in this process as a backend: the only door from the language to the runtime."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from grammars.errors import ConformError
+from grammars.spec import Spec
+from runtime.api import GenerateRequest, RequestOutput
+from runtime.engine import Engine
+from runtime.request import Request
+from sgl_lite.backends.base import Capabilities, ChatTemplate, Conversation, Message, OnFailure, OnOutput
+from sgl_lite.chat import TokenizerTemplate
+from sgl_lite.chat_templates import templates
+
+__all__ = ["Engine", "LocalBackend"]
+
+
+class LocalBackend:
+    """Sends what programs ask for to an engine. The engine is the caller's: shutting it down ends this too."""
+
+    capabilities = Capabilities()
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def of(cls, engine: Engine) -> LocalBackend:
+        """The backend of an engine: always the same one."""
+        backend = _BACKENDS.get(engine)
+        if backend is None:
+            backend = _BACKENDS[engine] = cls(engine)
+        return backend
+
+    @classmethod
+    def embedded(cls) -> LocalBackend:
+        """The embedded model."""
+        return cls.of(Engine())
+
+    @property
+    def model_name(self) -> str:
+        return str(self.engine.model_name)
+
+    def generate(
+        self,
+        request: GenerateRequest,
+        on_output: OnOutput,
+        on_failure: OnFailure,
+        conversation: Conversation | None = None,
+        stream: bool = False,
+    ) -> Request:
+        """See `Backend.generate`. Callbacks come from the engine's thread."""
+
+        def on_part(output: RequestOutput) -> None:
+            if not output.finished:
+                on_output(output)
+
+        def on_end(ended: Request) -> None:
+            if ended.error is not None:
+                on_failure(ended.error)
+            elif ended.latest is not None:
+                on_output(ended.latest)
+
+        if conversation is not None and isinstance(request.prompt, str):
+            request = replace(request, prompt=self.encode(request.prompt, special_tokens=False))
+        pending = self.engine.submit(request, on_output=on_part if stream else None)
+        pending.add_done_callback(on_end)
+        return pending
+
+    def check_constraint(self, spec: Spec, text: str = "", complete: bool = False) -> None:
+        matcher = self.engine.compile_constraint(spec).matcher(prefix=text)
+        if complete and not matcher.is_accepting():
+            data = text.encode()
+            raise ConformError(data, len(data), "more text: it is not complete")
+
+    def encode(self, text: str, special_tokens: bool = True) -> tuple[int, ...]:
+        if special_tokens:
+            return tuple(self.engine.encode(text))
+        return tuple(self.engine.tokenizer.encode(text, add_special_tokens=False))
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return str(self.engine.decode(token_ids))
+
+    def chat_template(self) -> ChatTemplate:
+        return self._chat_template
+
+    @cached_property
+    def _chat_template(self) -> ChatTemplate:
+        tokenizer = self.engine.tokenizer
+        if not getattr(tokenizer, "chat_template", None):
+            return templates.of_model(self.model_name)
+
+        def apply(messages: Sequence[Message], add_generation_prompt: bool) -> str:
+            return str(
+                tokenizer.apply_chat_template(
+                    list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+                )
+            )
+
+        return TokenizerTemplate(apply)
+
+    def flush_cache(self) -> None:
+        self.engine.flush_cache()
+
+    def server_info(self) -> Mapping[str, Any]:
+        return {"model_path": self.model_name, **dict(self.engine.stats())}
+
+    def shutdown(self) -> None:
+        self.engine.shutdown()
+
+
+_BACKENDS: weakref.WeakKeyDictionary[Engine, LocalBackend] = weakref.WeakKeyDictionary()
