@@ -127,7 +127,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class CompletionOutput:
-    """One of the `n` answers so far. `text` is whole, not a piece; it never ends inside a character or a stop string."""
+    """One of the `n` answers so far. `text` is whole, not a piece; it never ends inside a character or a stop."""
 
     index: int
     text: str

@@ -1,7 +1,6 @@
 """Constraints of running requests.
 
-In: specs, drawn tokens. Out: token masks, forced tokens, and whether a text is
-complete.
+In: specs, drawn tokens. Out: token masks, forced tokens, and whether a text is complete.
 
 A constraint is compiled and its matcher made in the thread that submits, so that every error is raised at the line
 that caused it; from then on the loop owns the matcher. Where only one text can follow, its tokens are *forced*: they
@@ -27,7 +26,7 @@ ALL_ALLOWED = np.int32(-1)
 
 
 class OutputConstraint:
-    """What one completion must satisfy, and how far it is. `ends`: tokens that end the text besides the vocabulary's."""
+    """What one completion must satisfy, and how far it is. ends: tokens that may end it besides the vocabulary's."""
 
     def __init__(
         self, grammar: grammars.CompiledGrammar, matcher: grammars.Matcher, prefix: str, ends: Sequence[int]
@@ -100,7 +99,7 @@ class GrammarRunner:
         self.compile(spec).matcher(prefix=text)
 
     def open(self, spec: Spec, budget: int, prefix: str, ends: Sequence[int]) -> OutputConstraint:
-        """The constraint at its start. Raises what `grammars.errors` lists: BudgetError if `budget` tokens cannot do."""
+        """The constraint at its start. Raises what `grammars.errors` lists: BudgetError if `budget` is too small."""
         grammar = self.compile(spec)
         return OutputConstraint(grammar, grammar.matcher(budget=budget, prefix=prefix), prefix, ends)
 
