@@ -10,7 +10,7 @@ Comes in: frames. Goes out: rows of the table. Knows no values.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from grammars.json_schema.frames import Frames, Name, ObjectFrame
 from grammars.json_schema.lexemes import QUOTE, Exit, Rows
 from grammars.json_schema.plans import Cell
 from grammars.json_schema.strings import KeyLexeme
-from grammars.json_schema.texts import Texts
 from grammars.regex import Language
 
 NO_PATTERN: Cell = frozenset()
@@ -29,22 +28,22 @@ NO_PATTERN: Cell = frozenset()
 class Keys:
     """The names of one frame as a lexeme. Its exit says which."""
 
-    def __init__(self, classes: dict[Name, Language | str]) -> None:
-        self._names = tuple(classes)
-        self._lexeme = KeyLexeme(list(classes.values()))
-        self.start = self._lexeme.start
+    def __init__(self, lexeme: KeyLexeme, classes: tuple[Name, ...]) -> None:
+        self._lexeme = lexeme
+        self._classes = classes
+        self.start = lexeme.start
 
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
         row = self._lexeme.row(state)
-        if row[QUOTE] < 0:
+        if row[QUOTE] < 0 or self._lexeme.key_class(int(row[QUOTE])) < 0:
             return row, (), None
-        name = self._names[self._lexeme.exit_class(int(row[QUOTE]))]
+        name = self._classes[self._lexeme.key_class(int(row[QUOTE]))]
         row = row.copy()
         row[QUOTE] = DEAD
         return row, (QUOTE,), ("key", name)
 
     def slice_key(self, state: int) -> Hashable | None:
-        return self._lexeme.slice_key(state)
+        return None
 
     def search(self, state: int, cost: Callable[[Name], int | None]) -> tuple[int, bytes, Name] | None:
         """(length, rest of the name with its quote, name) of the completion that is cheapest with what `cost` adds."""
@@ -70,34 +69,39 @@ class Keys:
 class KeyRows:
     """Where the names of a frame begin in the table."""
 
-    def __init__(self, frames: Frames, texts: Texts, rows: Rows) -> None:
+    def __init__(self, frames: Frames, rows: Rows) -> None:
         self._frames = frames
-        self._texts = texts
         self._rows = rows
+        self._lexemes: dict[object, tuple[KeyLexeme, tuple[Name, ...]]] = {}
         self._keys: dict[object, Keys] = {}
         self._locals: dict[int, int | None] = {}
 
     def local(self, frame: ObjectFrame) -> int | None:
         """The row after the opening quote of a name; None if no name may come."""
         if frame.number not in self._locals:
-            classes = self._classes(frame)
-            self._locals[frame.number] = self._local(classes) if classes else None
+            self._locals[frame.number] = self._local(frame)
         return self._locals[frame.number]
 
-    def _local(self, classes: dict[Name, Language | str]) -> int:
-        key = tuple((name, content if isinstance(content, str) else content.key) for name, content in classes.items())
-        keys = self._keys.get(key)
-        if keys is None:
-            keys = self._keys[key] = Keys(classes)
-        return self._rows.local(keys, keys.start)
-
-    def _classes(self, frame: ObjectFrame) -> dict[Name, Language | str]:
+    def _local(self, frame: ObjectFrame) -> int | None:
         names, cells = self._frames.names(frame)
         wide = len(cells) == 1 and NO_PATTERN in cells and self._frames.member(frame, NO_PATTERN) is not None
-        classes: dict[Name, Language | str] = {
-            name: name for name in names if wide or self._frames.member(frame, name) is not None
-        }
-        for cell, language in cells.items():
-            if self._frames.member(frame, cell) is not None:
-                classes[cell] = language
-        return classes
+        lexeme, classes = self._lexeme(names, cells)
+        allowed = None
+        if not wide:
+            allowed = frozenset(i for i, name in enumerate(classes) if self._frames.member(frame, name) is not None)
+            if not allowed:
+                return None
+        key = (id(lexeme), allowed)
+        keys = self._keys.get(key)
+        if keys is None:
+            view = lexeme if allowed is None else lexeme.restrict(allowed)
+            keys = self._keys[key] = Keys(view, classes)
+        return self._rows.local(keys, keys.start)
+
+    def _lexeme(self, names: tuple[str, ...], cells: Mapping[Cell, Language]) -> tuple[KeyLexeme, tuple[Name, ...]]:
+        key = (names, *cells)
+        found = self._lexemes.get(key)
+        if found is None:
+            lexeme = KeyLexeme(names, tuple(cells.values()))
+            found = self._lexemes[key] = (lexeme, (*names, *cells))
+        return found

@@ -116,7 +116,7 @@ class JsonMachine:
         self._completion = completion
         self._plain_integers = plain_integers
         self._rows = Rows()
-        self._keys = KeyRows(frames, texts, self._rows)
+        self._keys = KeyRows(frames, self._rows)
         self._gaps = Gaps.under(whitespace)
         self._gap_locals: dict[int, int] = {}
         self._lexemes: dict[object, Parallel] = {}

@@ -23,7 +23,10 @@ class NameCells:
         self._shortest: dict[tuple[frozenset[str], frozenset[int], Cell], list[str]] = {}
 
     def of(self, names: frozenset[str], patterns: frozenset[int]) -> Mapping[Cell, Language]:
-        """The cells that names outside of `names` fall into, without the empty ones."""
+        """The cells that names outside of `names` fall into, each with a language that holds them, and no other cell's.
+
+        A language may still hold some of `names`. Cells without a name are left out.
+        """
         key = (names, patterns)
         found = self._cells.get(key)
         if found is None:
@@ -31,15 +34,12 @@ class NameCells:
         return found
 
     def _cut(self, names: frozenset[str], patterns: frozenset[int]) -> dict[Cell, Language]:
-        rest = Language.any_text()
-        if names:
-            rest = rest - Language.union(sorted(names))
-        cells: dict[Cell, Language] = {frozenset(): rest}
+        cells: dict[Cell, Language] = {frozenset(): Language.any_text()}
         for pattern in sorted(patterns):
             language, cut = self._algebra.language(pattern), dict[Cell, Language]()
             for cell, left in cells.items():
                 for part, inside in ((left & language, True), (left - language, False)):
-                    if not part.is_empty():
+                    if not _without(part, names).is_empty():
                         cut[cell | {pattern} if inside else cell] = part
             cells = cut
         return cells
@@ -53,9 +53,12 @@ class NameCells:
             language = self.of(names, patterns).get(cell)
             if language is None:
                 return None
-            if found:
-                language = language - Language.union(found)
+            language = _without(language, names.union(found))
             if language.is_empty():
                 return None
             found.append(self._texts.shortest_member(language))
         return found[rank]
+
+
+def _without(language: Language, names: frozenset[str]) -> Language:
+    return language - Language.union(sorted(names)) if names else language

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from grammars.json_schema.numbers import NumberSet
-from grammars.json_schema.strings import StringLexeme
+from grammars.json_schema.strings import StringLexeme, any_string
 from grammars.regex import Language
 
 
@@ -22,7 +22,8 @@ class Texts:
 
     def lexeme(self, language: Language | None) -> StringLexeme:
         """The automaton of the strings of a language (None: all), after the opening quote."""
-        language = language or Language.any_text()
+        if language is None:
+            return any_string()
         found = self._lexemes.get(language.key)
         if found is None:
             found = self._lexemes[language.key] = StringLexeme(language)
