@@ -9,12 +9,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, create_model
-from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic import BaseModel, PydanticUserError, TypeAdapter, create_model
+from typing_extensions import TypedDict, is_typeddict
 
 from sgl_lite.errors import ArgumentError
+
+_PORTABLE: type = type(TypedDict("_", {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,34 @@ class TypedJson:
             model = arguments_model(hint)
             return cls(model.model_json_schema(), lambda text: dict(model.model_validate_json(text)))
         try:
-            adapter: TypeAdapter[Any] = TypeAdapter(hint)
+            adapter: TypeAdapter[Any] = TypeAdapter(_with_portable_dicts(hint))
             return cls(adapter.json_schema(), adapter.validate_json)
-        except (PydanticSchemaGenerationError, PydanticInvalidForJsonSchema, PydanticUserError) as error:
+        except PydanticUserError as error:
             raise ArgumentError(
-                f"{hint!r} has no JSON form; give a pydantic model, a dataclass, a TypedDict, an Enum, or a schema"
+                f"{hint!r} has no JSON form ({str(error).splitlines()[0]}); "
+                "give a pydantic model, a dataclass, a TypedDict, an Enum, or a schema"
             ) from error
+
+
+def _with_portable_dicts(hint: Any) -> Any:
+    """The same type with each `typing.TypedDict` as that of `typing_extensions`: pydantic takes no other below 3.12."""
+    if is_typeddict(hint) and not isinstance(hint, _PORTABLE):
+        fields = get_type_hints(hint, include_extras=True)
+        wrapped = {
+            name: (Required if name in hint.__required_keys__ else NotRequired)[_with_portable_dicts(field)]
+            for name, field in fields.items()
+        }
+        made = TypedDict(hint.__name__, wrapped)  # type: ignore[misc]
+        made.__doc__ = hint.__doc__
+        return made
+    parts = get_args(hint)
+    if not parts or get_origin(hint) in (Literal, Annotated):
+        return hint
+    portable = tuple(_with_portable_dicts(part) for part in parts)
+    if portable == parts:
+        return hint
+    origin: Any = Union if isinstance(hint, UnionType) else get_origin(hint)
+    return origin[portable]
 
 
 def arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
