@@ -231,10 +231,10 @@ class Parallel:
         rows = np.stack([a.row(s) if s >= 0 else nothing for a, s in zip(self._automata, parts, strict=True)])
         met = 0
         for goal, automaton, part, row in zip(self._goals, self._automata, parts, rows, strict=True):
-            ended = row[QUOTE] >= 0 if self.closes else part >= 0 and automaton.is_accepting(part)
-            met |= int(ended) << goal
-        if self.closes:
-            rows[:, QUOTE] = DEAD
+            end = int(row[QUOTE]) if self.closes else part
+            if end >= 0 and automaton.is_accepting(end):
+                met |= 1 << goal
+                row[QUOTE] = DEAD
         crossing = (QUOTE,) if self.closes else AFTER_VALUE
         meaning: Exit = ("string" if self.closes else "number", met)
         return self._joined(rows), crossing if met else (), meaning if met else None

@@ -56,7 +56,7 @@ class Schemas:
 
     def _new(self, place: Place, scope: Scope) -> int:
         schema = place.schema
-        if len(schema) == 1 and "$ref" in schema:
+        if len(schema) == 1 and "$ref" in schema and not self.resolver.has_dynamic:
             seen = {id(schema)}
             while isinstance(place.schema, dict) and len(place.schema) == 1 and "$ref" in place.schema:
                 place = self.resolver.reference(place, "$ref", scope)
