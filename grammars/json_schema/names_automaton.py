@@ -1,0 +1,173 @@
+"""Which name of an object a key is, or which of some languages it falls to: an automaton over the key's UTF-8 bytes.
+
+In: names, languages, the classes allowed. Out: `NameValues`, as `escapes` reads it. The names are a sorted list; what
+has been read is the slice of those that begin like it, so a thousand names cost no automaton.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from grammars.automaton import DEAD
+from grammars.json_schema.escapes import NO_CLASS, Row
+from grammars.regex import Language
+
+
+class Slice(NamedTuple):
+    """The names `low` to `high` (not included) in order: those that begin with the `depth` bytes read."""
+
+    low: int
+    high: int
+    depth: int
+
+
+NOTHING = Slice(0, 0, 0)
+
+
+class NameSet:
+    """Names in the order of their bytes, and where each came from. Immutable, but for what it remembers."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        encoded = []
+        for index, name in enumerate(names):
+            try:
+                encoded.append((name.encode(), index))
+            except UnicodeEncodeError:  # a lone surrogate: no text of a key stands for it
+                continue
+        encoded.sort()
+        self.sorted = [name for name, _ in encoded]
+        self.classes = np.array([index for _, index in encoded], np.int64)
+        self.lengths = np.array([len(name) for name in self.sorted], np.int64)
+        self.all = Slice(0, len(encoded), 0) if encoded else NOTHING
+        self._children: dict[Slice, dict[int, Slice]] = {}
+
+    def ends(self, part: Slice) -> int | None:
+        """The place of the name that has been read in full, if one has."""
+        return part.low if part.low < part.high and len(self.sorted[part.low]) == part.depth else None
+
+    def children(self, part: Slice) -> dict[int, Slice]:
+        """The slice after each byte with which a name goes on."""
+        found = self._children.get(part)
+        if found is None:
+            low, high, depth = part
+            first = low + (self.ends(part) is not None)
+            starts = [i for i in range(first, high) if i == first or self.sorted[i][depth] != self.sorted[i - 1][depth]]
+            found = {
+                self.sorted[i][depth]: Slice(i, end, depth + 1)
+                for i, end in zip(starts, [*starts[1:], high], strict=True)
+            }
+            self._children[part] = found
+        return found
+
+
+class NameValues:
+    """See the module docstring. A state is a slice of the names and a state of each language, DEAD where it has none."""
+
+    def __init__(self, names: NameSet, others: tuple[Language, ...], allowed: frozenset[int] | None) -> None:
+        self._names, self._others = names, others
+        first = len(names.names)
+        self._first_other = first
+        live = names.classes if allowed is None else np.array(sorted(allowed), np.int64)
+        self._allowed = np.isin(names.classes, live)
+        self._count = np.concatenate([[0], np.cumsum(self._allowed)])
+        starts = tuple(
+            language.start if (allowed is None or first + i in allowed) and not language.is_empty() else DEAD
+            for i, language in enumerate(others)
+        )
+        self._keys: list[tuple[Slice, tuple[int, ...]]] = [(names.all, starts)]
+        self._ids = {self._keys[0]: 0}
+        self._rows: dict[int, Row] = {}
+        self._bounds: dict[int, int] = {}
+        self._differs: dict[tuple[Slice, tuple[int, ...]], bool] = {}
+        self.start = 0
+
+    def row(self, state: int) -> Row:
+        row = self._rows.get(state)
+        if row is None:
+            part, others = self._keys[state]
+            rows = [self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(others)]
+            row = self._fallen(rows)
+            for byte, below in self._names.children(part).items():
+                key = below, tuple(int(r[byte]) for r in rows)
+                row[byte] = self._intern(key) if self._has_allowed(below) or self._has_others(*key) else DEAD
+            self._rows[state] = row
+        return row
+
+    def class_of(self, state: int) -> int:
+        part, others = self._keys[state]
+        place = self._names.ends(part)
+        if place is not None:
+            return int(self._names.classes[place]) if self._allowed[place] else NO_CLASS
+        for i, s in enumerate(others):
+            if s != DEAD and self._others[i].is_accepting(s):
+                return self._first_other + i
+        return NO_CLASS
+
+    def bound(self, state: int) -> int:
+        found = self._bounds.get(state)
+        if found is None:
+            part, others = self._keys[state]
+            lengths = self._names.lengths[part.low : part.high][self._allowed[part.low : part.high]]
+            ways = [self._others[i].min_bytes(s) for i, s in enumerate(others) if s != DEAD]
+            if len(lengths):
+                ways.append(int(lengths.min()) - part.depth)
+            found = self._bounds[state] = min(ways, default=0)
+        return found
+
+    def _fallen(self, rows: list[Row]) -> Row:
+        """The row of what no name goes on with."""
+        live = [i for i, r in enumerate(rows) if r is not _DEAD_ROW]
+        row = np.full(256, DEAD, np.int32)
+        if len(live) == 1:
+            targets, inverse = np.unique(rows[live[0]], return_inverse=True)
+            ids = [self._lone(live[0], int(t), len(rows)) if t != DEAD else DEAD for t in targets]
+            row[:] = np.array(ids, np.int32)[inverse]
+        elif live:
+            for byte in np.flatnonzero(np.max([rows[i] for i in live], axis=0) >= 0):
+                row[byte] = self._intern((NOTHING, tuple(int(r[byte]) for r in rows)))
+        return row
+
+    def _lone(self, index: int, state: int, count: int) -> int:
+        """The state with one language left."""
+        return self._intern((NOTHING, (DEAD,) * index + (state,) + (DEAD,) * (count - index - 1)))
+
+    def _has_allowed(self, part: Slice) -> bool:
+        return bool(self._count[part.high] > self._count[part.low])
+
+    def _has_others(self, part: Slice, others: tuple[int, ...]) -> bool:
+        """Whether some language has a completion that makes no name."""
+        if all(s == DEAD for s in others):
+            return False
+        key = part, others
+        found = self._differs.get(key)
+        if found is None:
+            live = [(self._others[i], s) for i, s in enumerate(others) if s != DEAD]
+            found = self._names.ends(part) is None and any(language.is_accepting(s) for language, s in live)
+            children = self._names.children(part)
+            if not found:
+                onward = np.max([language.row(s) for language, s in live], axis=0) >= 0
+                found = int(onward.sum()) > int(onward[list(children)].sum()) if children else bool(onward.any())
+            if not found:
+                steps = ((below, byte) for byte, below in children.items())
+                found = any(
+                    self._has_others(
+                        below,
+                        tuple(int(self._others[i].row(s)[byte]) if s != DEAD else DEAD for i, s in enumerate(others)),
+                    )
+                    for below, byte in steps
+                )
+            self._differs[key] = found
+        return found
+
+    def _intern(self, key: tuple[Slice, tuple[int, ...]]) -> int:
+        state = self._ids.setdefault(key, len(self._keys))
+        if state == len(self._keys):
+            self._keys.append(key)
+        return state
+
+
+_DEAD_ROW = np.full(256, DEAD, np.int32)
