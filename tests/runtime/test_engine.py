@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import random
 import threading
 import time
@@ -129,7 +131,7 @@ def test_aborts_at_random_moments_leave_nothing() -> None:
 
 def test_timeout(engine: Engine) -> None:
     with slow_engine() as slow:
-        with pytest.raises(RequestAborted, match="timeout of 0.02 s") as raised:
+        with pytest.raises(RequestAborted, match=r"timeout of 0\.02 s") as raised:
             slow.submit(request(max_tokens=400, ignore_eos=True, timeout=0.02)).result(10)
         assert raised.value.output.outputs[0].finish_reason == "abort"
 
@@ -147,7 +149,7 @@ def test_streams_grow_and_end_with_the_result() -> None:
         running = engine.submit(request(max_tokens=30, stop=["zz"], ignore_eos=True))
         outputs = list(running.outputs())
         assert len(outputs) > 3 and outputs[-1].finished and not outputs[0].finished
-        for before, after in zip(outputs, outputs[1:], strict=False):
+        for before, after in itertools.pairwise(outputs):
             assert after.outputs[0].text.startswith(before.outputs[0].text)
         assert outputs[-1] == running.result()
         assert list(running.outputs()) == [running.result()]
@@ -218,10 +220,8 @@ def test_the_loops_death_reaches_every_request() -> None:
 
     runner.forward = die  # type: ignore[method-assign]
     first, second = engine.submit(request()), None
-    try:
+    with contextlib.suppress(EngineStopped):
         second = engine.submit(request())
-    except EngineStopped:
-        pass
     for running in filter(None, (first, second)):
         with pytest.raises(EngineStopped, match="no room for the step") as raised:
             running.result(10)
