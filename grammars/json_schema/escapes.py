@@ -1,7 +1,7 @@
-"""The JSON text of a string, after its opening quote, over the automaton of what the string may be.
+r"""The JSON text of a string, after its opening quote, over the automaton of what the string may be.
 
 In: `Values`, an automaton over the UTF-8 bytes of the string's value. Out: `EscapedText`, a lazy byte automaton that
-reads the text up to and with the closing quote: raw characters where JSON has them raw, the short escapes, `\\uXXXX`
+reads the text up to and with the closing quote: raw characters where JSON has them raw, the short escapes, `\uXXXX`
 with surrogate pairs, each doing what the bytes of its character do. This module knows no schema and no regex.
 
 States are integers. Even ones are between two bytes of the value: state 2 * q, where q is the state of the values. Odd

@@ -56,16 +56,15 @@ class NameSet:
             low, high, depth = part
             first = low + (self.ends(part) is not None)
             starts = [i for i in range(first, high) if i == first or self.sorted[i][depth] != self.sorted[i - 1][depth]]
-            found = {
-                self.sorted[i][depth]: Slice(i, end, depth + 1)
-                for i, end in zip(starts, [*starts[1:], high], strict=True)
-            }
+            found = {}
+            for i, end in zip(starts, [*starts[1:], high], strict=False):
+                found[self.sorted[i][depth]] = Slice(i, end, depth + 1)
             self._children[part] = found
         return found
 
 
 class NameValues:
-    """See the module docstring. A state is a slice of the names and a state of each language, DEAD where it has none."""
+    """See the module docstring. A state is a slice of the names and a state of each language (or DEAD)."""
 
     def __init__(self, names: NameSet, others: tuple[Language, ...], allowed: frozenset[int] | None) -> None:
         self._names, self._others = names, others
@@ -153,13 +152,8 @@ class NameValues:
                 found = int(onward.sum()) > int(onward[list(children)].sum()) if children else bool(onward.any())
             if not found:
                 steps = ((below, byte) for byte, below in children.items())
-                found = any(
-                    self._has_others(
-                        below,
-                        tuple(int(self._others[i].row(s)[byte]) if s != DEAD else DEAD for i, s in enumerate(others)),
-                    )
-                    for below, byte in steps
-                )
+                rows = [self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(others)]
+                found = any(self._has_others(below, tuple(int(r[byte]) for r in rows)) for below, byte in steps)
             self._differs[key] = found
         return found
 

@@ -1,7 +1,7 @@
 """Regular expressions that ECMA 262 parses, with its flag `u`, and Python's `re` as well: a regular subset.
 
-Left out: groups nested deeper than `DEPTH`, names, look-behind, back-references, `[]`, `[^]`, `\\p{...}`, and quantifiers
-with numbers of more than four digits.
+Left out: groups nested deeper than `DEPTH`, names, look-behind, back-references, `[]`, `[^]`, `\\p{...}`, and
+quantifiers with numbers of more than four digits.
 """
 
 from __future__ import annotations
