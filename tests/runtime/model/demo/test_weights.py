@@ -1,0 +1,107 @@
+"""The shipped model: its files, its size, and that its greedy answers make sense."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+from runtime.model.demo import PATH
+from runtime.model.demo.scores import answers, measure
+
+TOKENIZER = AutoTokenizer.from_pretrained(PATH)
+
+
+@pytest.fixture(scope="module")
+def model() -> LlamaForCausalLM:
+    return AutoModelForCausalLM.from_pretrained(PATH, dtype=torch.float32)
+
+
+def test_all_files_are_there_and_small() -> None:
+    files = {file.name: file.stat().st_size for file in PATH.iterdir()}
+    assert set(files) >= {
+        "README.md",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    assert sum(files.values()) < 12_000_000
+
+
+def test_it_is_a_llama_in_bfloat16_with_tied_embeddings(model: LlamaForCausalLM) -> None:
+    config = json.loads((PATH / "config.json").read_text())
+    assert config["architectures"] == ["LlamaForCausalLM"]
+    assert config["dtype"] == "bfloat16"
+    assert config["num_key_value_heads"] < config["num_attention_heads"]
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    assert config["vocab_size"] == len(TOKENIZER)
+    generation = json.loads((PATH / "generation_config.json").read_text())
+    assert generation["eos_token_id"] == TOKENIZER.eos_token_id
+
+
+def test_the_path_is_known_without_torch() -> None:
+    code = "import sys, runtime.model.demo; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        (
+            "Extract the person from: Ada Lovelace is a 36 year old mathematician from London.\nJSON:",
+            {"name": "Ada Lovelace", "age": 36, "job": "mathematician", "city": "London"},
+        ),
+        (
+            "Text: Bob Smith, 44, is a baker from Paris. Call 555-1234.\nKeys: phone, name, age\nJSON:",
+            {"phone": "555-1234", "name": "Bob Smith", "age": 44},
+        ),
+    ],
+)
+def test_it_extracts_records(model: LlamaForCausalLM, prompt: str, expected: dict[str, object]) -> None:
+    (answer,) = answers(model, TOKENIZER, [prompt])
+    assert json.loads(answer) == expected
+
+
+def test_it_answers_questions_and_sorts_reviews(model: LlamaForCausalLM) -> None:
+    asked = {
+        "Review: The film was great. I love it.\nSentiment:": "positive",
+        "Review: The soup is awful. Never again.\nSentiment:": "negative",
+        "Question: What is 7 + 5?\nAnswer:": "12",
+        "Question: What is the capital of France?\nAnswer:": "Paris",
+        "Text: Zed Miller, 52, is a pilot from Rome.\nQuestion: How old is Zed Miller?\nAnswer:": "52",
+        "Text: Zed Miller, 52, is a pilot from Rome.\nQuestion: Where does Zed Miller live?\nAnswer:": "Rome",
+    }
+    given = answers(model, TOKENIZER, list(asked))
+    right = [answer.strip() == expected for answer, expected in zip(given, asked.values(), strict=True)]
+    assert sum(right) >= 5, given
+
+
+def test_it_makes_up_a_profile_of_whom_the_prompt_names(model: LlamaForCausalLM) -> None:
+    (answer,) = answers(model, TOKENIZER, ["Generate profile for Ada:"])
+    assert json.loads(answer)["name"] == "Ada"
+
+
+def test_it_chats(model: LlamaForCausalLM) -> None:
+    messages = [
+        {"role": "user", "content": "My name is Zed and I live in Rome."},
+        {"role": "assistant", "content": "Nice to meet you, Zed!"},
+        {"role": "user", "content": "What is my name?"},
+    ]
+    prompt = TOKENIZER.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    (answer,) = answers(model, TOKENIZER, [prompt.removeprefix(TOKENIZER.bos_token)])
+    assert answer == "Your name is Zed."
+
+
+@pytest.mark.slow
+def test_the_card_states_the_scores(model: LlamaForCausalLM) -> None:
+    card = (PATH / "README.md").read_text()
+    for score in measure(model, TOKENIZER, count=40):
+        (row,) = (line for line in card.splitlines() if line.startswith(f"| {score.task} |"))
+        stated = float(row.split("|")[4].strip(" %")) / 100
+        assert abs(score.right / score.count - stated) < 0.15, row
