@@ -73,6 +73,7 @@ class Interpreter:
         self.cells: dict[str, Cell] = dict(parent.cells) if parent else {}
         self.error: BaseException | None = None
         self._traceback: Any = None
+        self._broken = False
         self._planner = SpanPlanner(self._conforms)
         self._queue: deque[Placed] = deque()
         self._coming: deque[Cell] = deque()
@@ -160,6 +161,8 @@ class Interpreter:
         if cell.owner is self:
             self.settle(name)
         cell.get(timeout)
+        if self._broken:
+            self.raise_error()
         return cell
 
     def sync(self) -> None:
@@ -270,7 +273,11 @@ class Interpreter:
             advancing().submit(self._advance)
 
     def fail(self, error: BaseException, placed: Placed | None = None) -> None:
-        """Stop the state, and the children that wait for its text."""
+        """Stop the state, and the children that wait for its text.
+
+        placed: the node that failed; what was there before it can still be read. None: the program's own code failed,
+        and every read raises that.
+        """
         error = self.run.stopped_because(error)
         if placed is not None:
             note = f"in {placed.describe()}"
@@ -279,6 +286,7 @@ class Interpreter:
         with self.changed:
             if self.error is not None:
                 return
+            self._broken = placed is None
             self.error, self._traceback = error, error.__traceback__
             left, self._queue = self._queue, deque()
             self._busy = False

@@ -19,6 +19,9 @@ from sgl_lite.run import Run
 
 Tokens = tuple[int, ...]
 
+_NEUTRAL = "\n"
+"""What choices are scored after without the prompt: many models have no token that begins a text."""
+
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     """How many items the two have in common from the beginning."""
@@ -54,7 +57,7 @@ class Selection:
                 f"{backend.model_name} gives no log-probabilities of a prompt, which select needs; use the local engine"
             )
         conditional = self._tokenized(self._text)
-        unconditional = self._tokenized("") if node.method.requires_unconditional else []
+        unconditional = self._tokenized(_NEUTRAL) if node.method.requires_unconditional else []
         self._expected = len(conditional) + len(unconditional)
         for given, rows in ((True, conditional), (False, unconditional)):
             for index, (tokens, start) in enumerate(rows):

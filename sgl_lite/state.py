@@ -199,6 +199,8 @@ class ProgramState:
                 given += len(piece)
                 yield piece
             if done:
+                if var_name is None:
+                    interpreter.raise_error()
                 return
 
     async def text_async_iter(self, var_name: str | None = None, return_meta_data: bool = False) -> AsyncIterator[Any]:

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict, is_typeddict
 
 from sgl_lite.errors import ArgumentError
 
-_PORTABLE: type = type(TypedDict("_", {}))
+_PORTABLE: type = type(TypedDict("_", {}))  # type: ignore[operator]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import count
@@ -81,7 +82,10 @@ class FakeRequest:
 
 
 class FakeBackend:
-    """answer: the request -> what the model would like to say. One token is one byte. `requests`: all that came in."""
+    """answer: the request -> what the model would like to say. One token is one byte. `requests`: all that came in.
+
+    gate: nothing is answered while it is cleared. pause: seconds between two pieces of a streamed answer.
+    """
 
     def __init__(
         self,
@@ -95,6 +99,7 @@ class FakeBackend:
         self.conversations: list[Conversation | None] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.pause = 0.0
         self._template = template
         self._ids = count()
         self._jobs: queue.Queue[Callable[[], None]] = queue.Queue()
@@ -141,6 +146,7 @@ class FakeBackend:
         for end in range(1, len(texts[0]) if stream else 1):
             if pending.aborted.is_set():
                 break
+            time.sleep(self.pause)
             part = CompletionOutput(0, texts[0][:end], ())
             on_output(RequestOutput(name, ids, (part,), False))
         if pending.aborted.is_set():
