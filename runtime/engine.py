@@ -5,6 +5,7 @@ dicts.
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -74,6 +75,8 @@ class Engine:
         loop_runner: Runner = runner
         self._loop = EngineLoop(self._scheduler, loop_runner, sampler, self._grammar_runner, self._metrics)
         self._loop.start()
+        self._stop = weakref.finalize(self, self._loop.stop)
+        """Also when the engine is collected, or the interpreter ends."""
 
     # Requests
 
@@ -201,7 +204,7 @@ class Engine:
 
     def shutdown(self) -> None:
         """Stop the loop; requests that still run end with EngineStopped. May be called again."""
-        self._loop.stop()
+        self._stop()
 
     def __enter__(self) -> Engine:
         return self

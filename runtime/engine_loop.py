@@ -8,7 +8,6 @@ commands. A request that fails ends alone. If the loop itself fails, every reque
 from __future__ import annotations
 
 import heapq
-import itertools
 import logging
 import queue
 import threading
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from runtime.active_request import ActiveRequest
 from runtime.completion import Completion
 from runtime.constraint.grammar_runner import GrammarRunner
-from runtime.errors import EngineStopped, RequestAborted
+from runtime.errors import EngineStopped, RequestAborted, RequestError
 from runtime.metrics import Metrics
 from runtime.request import Request
 from runtime.scheduler.batch import SampledTokens, ScheduledBatch
@@ -57,8 +56,8 @@ class EngineLoop:
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._active: dict[str, ActiveRequest] = {}
         self._owners: dict[str, tuple[ActiveRequest, Completion]] = {}
-        self._deadlines: list[tuple[float, int, ActiveRequest]] = []
-        self._serials = itertools.count()
+        self._deadlines: list[tuple[float, str]] = []
+        """Heap of (moment, request id); entries of requests that have ended stay until there are many."""
         self._stopping = False
         self._gate = threading.Lock()
         self._closed: EngineStopped | None = None
@@ -100,14 +99,20 @@ class EngineLoop:
             self._commands.get_nowait()()
         now = time.monotonic()
         while self._deadlines and self._deadlines[0][0] <= now:
-            _, _, active = heapq.heappop(self._deadlines)
-            self._end(
-                active,
-                RequestAborted(
-                    f"request {active.request.request_id} was not done after its timeout of "
-                    f"{active.request.generate.timeout} s"
-                ),
-            )
+            _, request_id = heapq.heappop(self._deadlines)
+            if request_id in self._active:
+                self._expire(self._active[request_id])
+
+    def _expire(self, active: ActiveRequest) -> None:
+        request = active.request
+        timeout = request.generate.timeout
+        self._end(active, RequestAborted(f"request {request.request_id} was not done after its timeout of {timeout} s"))
+
+    def _remember_deadline(self, moment: float, request_id: str) -> None:
+        if len(self._deadlines) > 2 * len(self._active) + 1000:
+            self._deadlines = [entry for entry in self._deadlines if entry[1] in self._active]
+            heapq.heapify(self._deadlines)
+        heapq.heappush(self._deadlines, (moment, request_id))
 
     def _fill_masks(self, batch: ScheduledBatch) -> tuple[NDArray[np.int32] | None, dict[str, Exception]]:
         """Masks of the rows that are drawn from, and why some could not be made."""
@@ -232,10 +237,13 @@ class EngineLoop:
         if self._closed is not None:
             active.request.end(None, self._closed)
             return
+        if active.request.request_id in self._active:
+            active.request.end(None, RequestError(f"request_id={active.request.request_id!r} is running already"))
+            return
         self.metrics.requests += 1
         self._active[active.request.request_id] = active
         if active.deadline is not None:
-            heapq.heappush(self._deadlines, (active.deadline, next(self._serials), active))
+            self._remember_deadline(active.deadline, active.request.request_id)
         for completion in active.completions:
             if not completion.is_done:
                 self._owners[completion.branch.branch_id] = (active, completion)

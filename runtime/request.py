@@ -63,7 +63,8 @@ class Request:
         """Outputs as they come, the last one finished. Each holds all there is; a slow reader sees fewer, not older
         ones.
         """
-        self._num_readers += 1
+        with self._changed:
+            self._num_readers += 1
         seen = 0
         try:
             while True:
@@ -77,7 +78,8 @@ class Request:
                 assert output is not None
                 yield output
         finally:
-            self._num_readers -= 1
+            with self._changed:
+                self._num_readers -= 1
 
     async def __aiter__(self) -> AsyncIterator[RequestOutput]:
         """As `outputs`, for `async for`. Leaving the loop early does not abort."""

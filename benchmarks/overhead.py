@@ -1,0 +1,89 @@
+"""What the engine adds to a step: scheduling, delivery and text, around a model that costs nothing.
+
+    python benchmarks/overhead.py [steps]
+
+Prints microseconds a step at several batch sizes, with and without a reader of every output, and with 10,000 requests
+waiting. The engine's own loop runs in this thread, so nothing but it is measured.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+
+from runtime.api import GenerateRequest, SamplingParams
+from runtime.cache.prefix_cache import PrefixCache
+from runtime.constraint.grammar_runner import GrammarRunner
+from runtime.engine_loop import EngineLoop
+from runtime.intake import Intake
+from runtime.metrics import Metrics
+from runtime.request import Request
+from runtime.scheduler.batch import SampledTokens, ScheduledBatch
+from runtime.scheduler.scheduler import Scheduler
+from tests.runtime.fake_engine import FakeModel
+
+TOKEN = 300
+
+
+class NoModel:
+    """Draws the same token always."""
+
+    def forward(self, batch: ScheduledBatch) -> None:
+        return None
+
+    def sample(self, logits: None, batch: ScheduledBatch, masks: object) -> SampledTokens:
+        count = batch.num_samples
+        return SampledTokens(np.full(count, TOKEN, dtype=np.int64), (None,) * count)
+
+
+def microseconds_a_step(batch: int, steps: int, waiting: int = 0, read: bool = False, stop: tuple[str, ...] = ()) -> float:
+    model = FakeModel(context_length=1 << 20)
+    grammar_runner = GrammarRunner(model.vocabulary, (model.vocab_size + 31) // 32)
+    page_size, num_pages = 16, 40_000
+    scheduler = Scheduler(PrefixCache(num_pages, page_size), max_num_seqs=batch, max_num_batched_tokens=8192)
+    loop = EngineLoop(scheduler, NoModel(), NoModel(), grammar_runner, Metrics())
+    intake = Intake(
+        tokenizer=model.tokenizer,
+        vocab_size=model.vocab_size,
+        eos_token_ids=model.eos_token_ids,
+        context_length=model.context_length,
+        capacity=page_size * num_pages,
+        grammar_runner=grammar_runner,
+        jump_forward=True,
+        random_seed=0,
+    )
+    for index in range(batch + waiting):
+        prompt = (*range(3, 99), 100 + index % 200, index % 7)
+        sampling = SamplingParams(max_tokens=100_000, temperature=0.0, ignore_eos=True, stop=stop)
+        request = Request(str(index), GenerateRequest(prompt=prompt, sampling=sampling), print, None)
+        if read:
+            request._listeners.append(lambda output: None)
+        loop._accept(intake.admit(request))
+    for _ in range(20):
+        loop.step()
+    started = time.perf_counter()
+    for _ in range(steps):
+        loop.step()
+    return (time.perf_counter() - started) / steps * 1e6
+
+
+def main() -> None:
+    steps = int(sys.argv[1]) if len(sys.argv) > 1 else 500
+    print("batch  waiting  read   stop   us/step")
+    for batch, waiting, read, stop in (
+        (1, 0, False, ()),
+        (1, 0, True, ()),
+        (1, 0, False, ("\n\n", "END")),
+        (64, 0, False, ()),
+        (64, 0, True, ()),
+        (64, 0, False, ("\n\n", "END")),
+        (64, 10_000, False, ()),
+    ):
+        cost = min(microseconds_a_step(batch, steps, waiting, read, stop) for _ in range(2))
+        print(f"{batch:5}  {waiting:7}  {read!s:5}  {bool(stop)!s:5}  {cost:8.1f}")
+
+
+if __name__ == "__main__":
+    main()
