@@ -40,6 +40,8 @@ class Values(Protocol):
     """What a string may be: an automaton over UTF-8 bytes whose accepting states tell a class."""
 
     start: int
+    is_plain: bool
+    """Whether the bound is met in every state, by bytes that JSON has as they are."""
 
     def row(self, state: int) -> Row:
         """[256]: the state after each byte, DEAD where no value goes on like this."""
@@ -130,6 +132,8 @@ class EscapedText:
                 continue
             self._cost(state >> 1)
             best = self._best.get(state >> 1)
+            if best is None and self._values.is_plain:
+                best = self._unescaped(state >> 1, self._values.bound(state >> 1) - 1)
             if best is None:
                 text.append(QUOTE)
                 break
@@ -264,6 +268,8 @@ class EscapedText:
 
     def _cost(self, q: int) -> int:
         """Bytes of text from a state of the values to the end, as few as can be."""
+        if self._values.is_plain:
+            return self._values.bound(q) + 1
         path, at = [], q
         while at not in self._costs:  # as long as each byte is written as itself, the bound is the truth
             bound = self._values.bound(at)

@@ -66,6 +66,8 @@ class NameSet:
 class NameValues:
     """See the module docstring. A state is a slice of the names and a state of each language (or DEAD)."""
 
+    is_plain = False
+
     def __init__(self, names: NameSet, others: tuple[Language, ...], allowed: frozenset[int] | None) -> None:
         self._names, self._others = names, others
         first = len(names.names)

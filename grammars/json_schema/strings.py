@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from grammars.json_schema.escapes import NO_CLASS, EscapedText, Row
+from grammars.json_schema.length_automaton import LengthValues
 from grammars.json_schema.names_automaton import NameSet, NameValues
 from grammars.regex import Language
 
@@ -23,7 +24,9 @@ class StringLexeme(EscapedText):
     """The JSON texts, after the opening quote, of the strings in a language."""
 
     def __init__(self, value: Language) -> None:
-        super().__init__(_LanguageValues(value), 1, ("string", value.key))
+        bounds = value.length_bounds
+        values = _LanguageValues(value) if bounds is None else LengthValues(*bounds)
+        super().__init__(values, 1, ("string", value.key))
         self.value = value
         self.final = 1
 
@@ -81,6 +84,8 @@ class KeyLexeme(EscapedText):
 
 class _LanguageValues:
     """A language as `Values` of one class."""
+
+    is_plain = False
 
     def __init__(self, language: Language) -> None:
         self._language = language

@@ -19,7 +19,7 @@ from grammars.regex import anchors
 from grammars.regex.algebra import alt, both, closed
 from grammars.regex.charset import CharSet, Range
 from grammars.regex.dfa import Dfa
-from grammars.regex.nodes import ALL, ANY, EMPTY, EPSILON, Node, cat, chars, negate, repeat, words
+from grammars.regex.nodes import ALL, ANY, EMPTY, EPSILON, Kind, Node, cat, chars, negate, repeat, words
 from grammars.regex.parser import Dialect, parse
 
 
@@ -129,6 +129,16 @@ class Language:
     def key(self) -> bytes:
         """Equal for structurally equal languages, in every process; different keys may still mean equal languages."""
         return self._node.key
+
+    @property
+    def length_bounds(self) -> tuple[int, int | None] | None:
+        """(least, most) characters, if the language has been made as all texts of so many; None if not."""
+        node = self._node
+        if node is ALL:
+            return 0, None
+        if node.kind is Kind.REPEAT and node.parts[0] == ANY:
+            return node.least, node.most
+        return (1, 1) if node == ANY else None
 
     def is_empty(self) -> bool:
         """Whether no text belongs to it. Raises `ConstraintLimitError` if that takes too long to find out."""
