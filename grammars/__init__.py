@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from grammars.apply import apply_masks
     from grammars.compiled_grammar import CompiledGrammar
     from grammars.compiler import compile
+    from grammars.formats import register_format
     from grammars.matcher import Matcher
     from grammars.vocabulary import Vocabulary, VocabularyError
 
@@ -50,6 +51,7 @@ _LOADED_ON_USE = {
     "CompiledGrammar": "grammars.compiled_grammar",
     "compile": "grammars.compiler",
     "Matcher": "grammars.matcher",
+    "register_format": "grammars.formats",
     "Vocabulary": "grammars.vocabulary",
     "VocabularyError": "grammars.vocabulary",
 }
@@ -91,4 +93,5 @@ __all__ = [
     "VocabularyError",
     "apply_masks",
     "compile",
+    "register_format",
 ]

@@ -83,7 +83,7 @@ class CompiledGrammar:
 
     def _expected(self, state: int) -> str:
         """What may follow `state`, in words."""
-        live = bytes(b for b, following in enumerate(self._masks.transitions.successors(state)) if following != DEAD)
+        live = np.flatnonzero(self._masks.transitions.row(state) != DEAD).tolist()
         shown = " ".join(repr(chr(byte)) if byte < 0x80 else f"0x{byte:02X}" for byte in live[:16])
         named = f"one of {shown}{' ...' if len(live) > 16 else ''}" if live else "nothing more"
         return f"the end, or {named}" if live and self._masks.is_accepting(state) else named

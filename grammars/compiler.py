@@ -8,43 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any
 
-from grammars.automaton import ByteAutomaton
 from grammars.compiled_grammar import CompiledGrammar
-from grammars.errors import UnsupportedConstraintError
+from grammars.front_ends import automaton_of
 from grammars.limits import DEFAULT_LIMITS, Limits
-from grammars.spec import Choice, Literal, Spec
-from grammars.texts import TextsAutomaton
+from grammars.spec import Spec
 from grammars.vocabulary import Vocabulary
 
-FrontEnd = Callable[[Any, Limits], ByteAutomaton]
-
 _CACHED = 256
-
-
-def _literal(spec: Literal, limits: Limits) -> ByteAutomaton:
-    return TextsAutomaton([spec.text])
-
-
-def _choice(spec: Choice, limits: Limits) -> ByteAutomaton:
-    texts = [option for option in spec.options if isinstance(option, str)]
-    if len(texts) == len(spec.options):
-        return TextsAutomaton(texts)
-    raise UnsupportedConstraintError("a Choice of specs")
-
-
-FRONT_ENDS: Mapping[type, FrontEnd] = MappingProxyType({Literal: _literal, Choice: _choice})
-
-
-def automaton_of(spec: Spec, limits: Limits = DEFAULT_LIMITS) -> ByteAutomaton:
-    """The automaton of a spec, by the front end of its type."""
-    front_end = FRONT_ENDS.get(type(spec))
-    if front_end is None:
-        raise UnsupportedConstraintError(f"{type(spec).__name__} is no constraint; use one of grammars.spec")
-    return front_end(spec, limits)
 
 
 class Compiler:

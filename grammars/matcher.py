@@ -78,7 +78,7 @@ class Matcher:
         return True
 
     def _plan_after(self, token: int, landing: int, left: int) -> tuple[int, ...] | None:
-        """A plan of at most `left` tokens for after `token`, where the state after it has none that fits; None if none."""
+        """A plan of at most `left` tokens for after `token`, where the state after it has none that fits, or None."""
         if self._masks.fits(landing, left):  # the state that remembers has another shortest completion than this one
             return self._masks.plan(landing)
         plan = self._plan or self._masks.plan(self._state)

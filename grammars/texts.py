@@ -68,6 +68,10 @@ class TextsAutomaton:
         shortest = lo + int(np.diff(self._starts[lo : hi + 1]).argmin())
         return self._texts[shortest][written:]
 
+    def may_end(self, local: int) -> bool:
+        """Whether a state with that local can be accepting."""
+        return self.is_accepting(local)
+
     def slice_key(self, local: int) -> Hashable | None:
         return None
 

@@ -87,10 +87,10 @@ class TokenMasks:
             return self.row(state)
         with self.lock:
             if state not in self._loose:
-                row = self.row(state)
+                plain = self.row(state)
                 self._loose[state] = 1 + self._most_after(state)
                 if tokens >= self._loose[state]:
-                    return row
+                    return plain
             row = self._tight.get((state, tokens))
             if row is None:
                 row = self._tight[state, tokens] = self._make_tight(state, tokens)

@@ -1,7 +1,8 @@
 """An automaton as the kernels see it: its table, and the crossing rows asked of it so far.
 
-In: a `ByteAutomaton` and a vocabulary. Out: steps over bytes and tokens, in compiled code wherever a row is there
-already. Masks and budgets are unknown. Not safe for threads by itself: `TokenMasks` holds a lock around it.
+In: a `ByteAutomaton`, and a vocabulary where tokens are to be stepped over. Out: steps over bytes and tokens, in
+compiled code wherever a row is there already. Masks and budgets are unknown. Not safe for threads by itself:
+`TokenMasks` holds a lock around it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grammars import mask_kernels as kernel
-from grammars.automaton import DEAD, ByteAutomaton
+from grammars.automaton import CROSS, DEAD, LOCAL_MASK, UNFILLED, ByteAutomaton
 from grammars.token_trie import TokenTrie
 from grammars.vocabulary import Vocabulary
 
@@ -23,16 +24,17 @@ class Transitions:
     Every question to the automaton goes through here, since any answer may move its tables.
     """
 
-    def __init__(self, automaton: ByteAutomaton, vocabulary: Vocabulary) -> None:
+    def __init__(self, automaton: ByteAutomaton, vocabulary: Vocabulary | None = None) -> None:
         self.automaton = automaton
         self.tables = np.zeros(kernel.FIELDS, dtype=np.int64)
         self.address: int = self.tables.ctypes.data
-        self._stack = np.zeros(vocabulary.trie.max_depth + 1, dtype=np.int64)
-        self.tables[kernel.STACK] = self._stack.ctypes.data
-        self._texts, self._starts = vocabulary.flat_texts
-        self.tables[kernel.TEXTS] = self._texts.ctypes.data
-        self.tables[kernel.STARTS] = self._starts.ctypes.data
-        self.tables[kernel.TOKENS] = len(vocabulary)
+        if vocabulary is not None:
+            self._stack = np.zeros(vocabulary.trie.max_depth + 1, dtype=np.int64)
+            self.tables[kernel.STACK] = self._stack.ctypes.data
+            self._texts, self._starts = vocabulary.flat_texts
+            self.tables[kernel.TEXTS] = self._texts.ctypes.data
+            self.tables[kernel.STARTS] = self._starts.ctypes.data
+            self.tables[kernel.TOKENS] = len(vocabulary)
         self._crossings = np.empty((_FIRST_CROSSINGS, 256), dtype=np.int64)
         self._crossing_count = 0
         self._keys = np.empty(0, dtype=np.int64)
@@ -82,6 +84,14 @@ class Transitions:
             self.resolve(following)
         return following
 
+    def advance_text(self, state: int, text: bytes) -> int:
+        """The state after `text`, or DEAD."""
+        for byte in text:
+            state = self.step(state, byte)
+            if state == DEAD:
+                break
+        return state
+
     def only_byte(self, state: int) -> int:
         """The byte that must come next; DEAD if none can, `mask_kernels.SEVERAL` if there is a choice."""
         while (found := kernel.only_byte(self.address, state)) < DEAD:
@@ -94,9 +104,24 @@ class Transitions:
             self.resolve(found)
         return bool(found)
 
-    def successors(self, state: int) -> list[int]:
+    def fill(self, local: int) -> None:
+        """Fill the table's row of a local if it is not."""
+        if self.automaton.table[local, 0] == UNFILLED:
+            self.automaton.fill(local)
+            self.refresh()
+
+    def row(self, state: int) -> NDArray[np.int64]:
         """[256] the state after each byte, or DEAD."""
-        return [self.step(state, byte) for byte in range(256)]
+        context, local = state & ~LOCAL_MASK, state & LOCAL_MASK
+        self.fill(local)
+        following = self.automaton.table[local].astype(np.int64)
+        row = np.where(following >= 0, following + context, DEAD)
+        crossing = np.flatnonzero(following == CROSS)
+        if len(crossing):
+            self.step(state, int(crossing[0]))  # so that the crossing row is there
+            slot = kernel.slot_for(self._keys, context | int(self.automaton.exits[local]))
+            row[crossing] = self._crossings[self._rows[slot], crossing]
+        return row
 
     @property
     def remembers(self) -> bool:

@@ -87,9 +87,8 @@ def test_many_threads_get_the_same_masks() -> None:
     wrong: list[int] = []
 
     def ask(seed: int) -> None:
-        for state in random.Random(seed).sample(states, len(states)):
-            if bits_of(masks.row(state), len(vocabulary)) != expected[state]:
-                wrong.append(state)
+        order = random.Random(seed).sample(states, len(states))
+        wrong.extend(state for state in order if bits_of(masks.row(state), len(vocabulary)) != expected[state])
 
     expected = {state: allowed_by_trying(ToyLists(), vocabulary, state) for state in states}
     threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(6)]

@@ -16,7 +16,7 @@ VALUE, STRING, SECOND_BYTE, AFTER, FIRST_ITEM = range(5)
 class ToyLists:
     """Texts such as `["a",[],["é"]]`: a value is a string or a list of values, lists at most `deepest` deep.
 
-    Inside a string: ASCII from space on but the quote, and two-byte characters. The context is the number of open lists.
+    Inside a string: ASCII from space on but the quote, and two-byte characters. The context: how many lists are open.
     """
 
     remembers = False
