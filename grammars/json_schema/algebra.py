@@ -51,6 +51,7 @@ from grammars.json_schema.forms import (
     negate_object,
 )
 from grammars.json_schema.numbers import NumberSet
+from grammars.json_schema.numerals import Numerals
 from grammars.json_schema.refs import ANYTHING, NOTHING, Ref, both, literal, opposites
 from grammars.json_schema.schemas import Schemas
 from grammars.json_schema.translate import Translator
@@ -59,6 +60,8 @@ from grammars.regex import Language
 
 MAX_FORMS = 2000
 """Alternatives that one reference may come to."""
+
+_EVERY_NUMBER = Numerals.of(NumberSet.all())
 
 V = TypeVar("V")
 F = TypeVar("F", ArrayForm, ObjectForm)
@@ -106,23 +109,23 @@ class _Literals(Domain[int]):
         return None
 
 
-class _Numbers(Domain[NumberSet]):
-    bit, empty = NUMBER, NumberSet.none()
+class _Numbers(Domain[Numerals]):
+    bit, empty = NUMBER, Numerals.of(NumberSet.none())
 
-    def meet(self, left: NumberSet, right: NumberSet) -> NumberSet:
+    def meet(self, left: Numerals, right: Numerals) -> Numerals:
         return left & right
 
-    def join(self, left: NumberSet, right: NumberSet) -> NumberSet:
+    def join(self, left: Numerals, right: Numerals) -> Numerals:
         return left | right
 
-    def complement(self, value: NumberSet) -> NumberSet:
+    def complement(self, value: Numerals) -> Numerals:
         return ~value
 
-    def fact(self, expression: Expression) -> NumberSet | None:
+    def fact(self, expression: Expression) -> Numerals | None:
         if isinstance(expression, Types):
             return None if expression.bits & NUMBER else self.empty
         if isinstance(expression, OneOfValues):
-            return NumberSet.of(value for value in expression.values if is_number(value))
+            return Numerals.of(NumberSet.of(value for value in expression.values if is_number(value)))
         return expression.numbers if isinstance(expression, NumberFact) else None
 
 
@@ -201,9 +204,9 @@ class Algebra:
         found = self._scalar(ref, self._literals)
         return 7 if found is None else found
 
-    def numbers(self, ref: Ref) -> NumberSet:
+    def numbers(self, ref: Ref) -> Numerals:
         found = self._scalar(ref, self._numbers)
-        return NumberSet.all() if found is None else found
+        return _EVERY_NUMBER if found is None else found
 
     def texts(self, ref: Ref) -> Language | None:
         """The strings, None for all of them."""

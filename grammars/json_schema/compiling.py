@@ -43,9 +43,8 @@ def compile_schema(spec: JsonSchema, limits: Limits = DEFAULT_LIMITS) -> SchemaA
     resolver = Resolver(loads(spec.schema), spec.schema, resources, draft_named(spec.draft))
     schemas = Schemas(resolver)
     report = schemas.check()
-    plain_integers = resolver.root.draft == 4
     algebra = Algebra(schemas, spec.formats)
-    texts = Texts(plain_integers)
+    texts = Texts()
     cells = NameCells(algebra, texts)
     emptiness = Emptiness(algebra, texts, cells, spec.property_order == "schema")
     root = literal(schemas.root)
@@ -53,6 +52,6 @@ def compile_schema(spec: JsonSchema, limits: Limits = DEFAULT_LIMITS) -> SchemaA
         raise UnsatisfiableConstraintError("no JSON value is valid under the schema")
     frames = Frames(algebra, emptiness, cells)
     completion = Completion(emptiness, texts, cells)
-    automaton = SchemaAutomaton(algebra, frames, texts, completion, root, spec.whitespace, plain_integers)
+    automaton = SchemaAutomaton(algebra, frames, texts, completion, root, spec.whitespace)
     automaton._report = report
     return automaton

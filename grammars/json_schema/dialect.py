@@ -21,6 +21,8 @@ _NAMES: dict[str, Draft] = {
     "draft2020-12": 2020,
 }
 
+DRAFT_NAMES: dict[Draft, str] = {4: "draft4", 6: "draft6", 7: "draft7", 2019: "2019-09", 2020: "2020-12"}
+
 _URIS: dict[str, Draft] = {
     "http://json-schema.org/draft-03/schema": 4,
     "http://json-schema.org/draft-04/schema": 4,

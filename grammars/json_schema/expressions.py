@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from grammars.json_schema.forms import ArrayForm, ObjectForm
-from grammars.json_schema.numbers import NumberSet
+from grammars.json_schema.numerals import Numerals
 from grammars.json_schema.refs import Ref
 from grammars.regex import Language
 
@@ -30,7 +30,7 @@ class Types:
 class NumberFact:
     """A number is in this set."""
 
-    numbers: NumberSet
+    numbers: Numerals
 
 
 @dataclass(frozen=True, eq=False, slots=True)

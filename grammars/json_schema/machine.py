@@ -108,13 +108,11 @@ class JsonMachine:
         completion: Completion,
         root: Ref,
         whitespace: Whitespace,
-        plain_integers: bool,
     ) -> None:
         self._algebra = algebra
         self._frames = frames
         self._texts = texts
         self._completion = completion
-        self._plain_integers = plain_integers
         self._rows = Rows()
         self._keys = KeyRows(frames, self._rows)
         self._gaps = Gaps.under(whitespace)
@@ -237,7 +235,7 @@ class JsonMachine:
             return
         key = ("number", *((goal, numbers.key) for goal, numbers in found))
         if key not in self._lexemes:
-            automata = [numbers.language(self._plain_integers) for _, numbers in found]
+            automata = [numbers.language() for _, numbers in found]
             self._lexemes[key] = Parallel(automata, [goal for goal, _ in found], False)
         lexeme = self._lexemes[key]
         row, _, _ = lexeme.row(lexeme.start)

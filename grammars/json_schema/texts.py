@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from grammars.json_schema.numbers import NumberSet
+from grammars.json_schema.numerals import Numerals
 from grammars.json_schema.strings import StringLexeme, any_string
 from grammars.regex import Language
 
@@ -15,8 +15,7 @@ from grammars.regex import Language
 class Texts:
     """Remembers what it was asked."""
 
-    def __init__(self, plain_integers: bool) -> None:
-        self._plain_integers = plain_integers
+    def __init__(self) -> None:
         self._strings: dict[bytes | None, bytes] = {}
         self._lexemes: dict[bytes, StringLexeme] = {}
 
@@ -29,8 +28,8 @@ class Texts:
             found = self._lexemes[language.key] = StringLexeme(language)
         return found
 
-    def shortest_number(self, numbers: NumberSet) -> bytes:
-        language = numbers.language(self._plain_integers)
+    def shortest_number(self, numbers: Numerals) -> bytes:
+        language = numbers.language()
         return language.witness(language.start)
 
     def shortest_string(self, language: Language | None) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from grammars.errors import GrammarError, UnsupportedConstraintError
+from grammars.json_schema.dialect import DRAFT_NAMES, Draft
 from grammars.json_schema.expressions import (
     ALWAYS,
     ARRAY,
@@ -38,6 +39,7 @@ from grammars.json_schema.formats import format_language
 from grammars.json_schema.forms import ALL_NAMES, ArrayForm, Counter, Names, ObjectForm
 from grammars.json_schema.keywords import KEYWORDS
 from grammars.json_schema.numbers import NumberSet
+from grammars.json_schema.numerals import Numerals
 from grammars.json_schema.refs import ANYTHING, Ref, literal
 from grammars.json_schema.resolver import Place, Scope, escape
 from grammars.json_schema.schemas import REFERENCES, Schemas
@@ -89,9 +91,9 @@ class Translator:
     def pattern_number(self, source: str, path: str) -> int:
         return self._language_number(self.pattern(source, path))
 
-    def format(self, name: str, draft: int) -> Language | None:
+    def format(self, name: str, draft: Draft) -> Language | None:
         """The language of a format, None where it is an annotation."""
-        return format_language(name, draft) if self._formats else None
+        return format_language(name, DRAFT_NAMES[draft]) if self._formats else None
 
 
 class _Reading:
@@ -148,12 +150,12 @@ class _Reading:
     def _scalars(self) -> list[Expression]:
         schema, parts = self._schema, list[Expression]()
         if "type" in schema:
-            parts.append(_types(schema["type"]))
+            parts.append(_types(schema["type"], self._draft))
         if "enum" in schema:
             parts.append(OneOfValues(tuple(schema["enum"])))
         if "const" in schema:
             parts.append(OneOfValues((schema["const"],)))
-        parts += [NumberFact(numbers) for numbers in self._numbers()]
+        parts += [NumberFact(Numerals.of(numbers)) for numbers in self._numbers()]
         if "minLength" in schema or "maxLength" in schema:
             least, most = int(schema.get("minLength", 0)), schema.get("maxLength")
             parts.append(TextFact(lambda: Language.length(least, None if most is None else int(most))))
@@ -280,13 +282,14 @@ def _has(name: str) -> Expression:
     return Every((Types(OBJECT), ObjectFact(ObjectForm(required=frozenset((name,))))))
 
 
-def _types(value: str | list[str]) -> Expression:
+def _types(value: str | list[str], draft: int) -> Expression:
     names = {value} if isinstance(value, str) else set(value)
     bits = 0
     for name in names:
         bits |= _TYPE_BITS[name]
     if "integer" in names and not names & {"number", "any"}:
-        return Every((Types(bits), NumberFact(NumberSet.integers())))
+        integers = Numerals.digits() if draft == 4 else Numerals.of(NumberSet.integers())
+        return Every((Types(bits), NumberFact(integers)))
     return Types(bits)
 
 
