@@ -38,18 +38,21 @@ class NoModel:
         return SampledTokens(np.full(count, TOKEN, dtype=np.int64), (None,) * count)
 
 
-def microseconds_a_step(batch: int, steps: int, waiting: int = 0, read: bool = False, stop: tuple[str, ...] = ()) -> float:
+def microseconds_a_step(
+    batch: int, steps: int, waiting: int = 0, read: bool = False, stop: tuple[str, ...] = ()
+) -> float:
     model = FakeModel(context_length=1 << 20)
     grammar_runner = GrammarRunner(model.vocabulary, (model.vocab_size + 31) // 32)
     page_size, num_pages = 16, 40_000
-    scheduler = Scheduler(PrefixCache(num_pages, page_size), max_num_seqs=batch, max_num_batched_tokens=8192)
+    cache = PrefixCache(num_pages, page_size)
+    scheduler = Scheduler(cache, max_num_seqs=batch, max_num_batched_tokens=8192)
     loop = EngineLoop(scheduler, NoModel(), NoModel(), grammar_runner, Metrics())
     intake = Intake(
         tokenizer=model.tokenizer,
         vocab_size=model.vocab_size,
         eos_token_ids=model.eos_token_ids,
         context_length=model.context_length,
-        capacity=page_size * num_pages,
+        cache=cache,
         grammar_runner=grammar_runner,
         jump_forward=True,
         random_seed=0,

@@ -25,6 +25,11 @@ class ActiveRequest:
         self.deadline = None if timeout is None else self.submitted + timeout
 
     @property
+    def need(self) -> int:
+        """Tokens that one of its completions may come to."""
+        return len(self.prompt_ids) + max(completion.max_tokens for completion in self.completions)
+
+    @property
     def is_done(self) -> bool:
         return all(completion.is_done for completion in self.completions)
 
@@ -33,11 +38,16 @@ class ActiveRequest:
         return next((one.error for one in self.completions if one.error is not None), None)
 
     def output(self, finished: bool) -> RequestOutput:
-        """All there is so far."""
+        """All there is so far; of `best_of` answers, the `n` best."""
+        sampling = self.request.generate.sampling
+        chosen = self.completions
+        if sampling.best_of is not None:
+            chosen = tuple(sorted(chosen, key=lambda one: one.mean_logprob, reverse=True)[: sampling.n])
+        with_logprobs = sampling.logprobs is not None
         return RequestOutput(
             request_id=self.request.request_id,
             prompt_token_ids=self.prompt_ids,
-            outputs=tuple(completion.output() for completion in self.completions),
+            outputs=tuple(one.output(index, with_logprobs) for index, one in enumerate(chosen)),
             finished=finished,
             usage=self.usage(),
             timing=self.timing(),

@@ -18,6 +18,7 @@ class SamplingParams:
 
     max_tokens 0 computes the prompt only (to score or to warm it). temperature below 1e-6 is greedy. top_k -1 or 0 is
     all. `stop_regex` ends at the first match of any pattern; the matched text is trimmed as a stop string is.
+    `best_of`: so many answers are drawn, and the `n` of the greatest mean log-probability are returned, best first.
     `logprobs` k: the log-probability of every drawn token and of the k likeliest (0: the drawn ones only), from the raw
     distribution before temperature, penalties and masks. `prompt_logprobs` k: the same for prompt tokens from index
     `prompt_logprobs_start` on (the first token of a prompt has none).
@@ -26,6 +27,7 @@ class SamplingParams:
     max_tokens: int = 16
     min_tokens: int = 0
     n: int = 1
+    best_of: int | None = None
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = -1
@@ -55,6 +57,7 @@ class SamplingParams:
             0 <= self.min_tokens <= self.max_tokens, "min_tokens", f"between 0 and max_tokens={self.max_tokens}"
         )
         self._require(self.n >= 1, "n", "at least 1")
+        self._require(self.best_of is None or self.best_of >= self.n, "best_of", f"at least n={self.n}")
         self._require(self.temperature >= 0.0, "temperature", "at least 0")
         self._require(0.0 < self.top_p <= 1.0, "top_p", "in (0, 1]")
         self._require(self.top_k >= -1, "top_k", "-1 (all), 0 (all) or more")

@@ -29,7 +29,6 @@ class Completion:
 
     def __init__(
         self,
-        index: int,
         branch: Branch,
         *,
         max_tokens: int,
@@ -40,7 +39,6 @@ class Completion:
         constraint: OutputConstraint | None,
         jump_forward: bool,
     ) -> None:
-        self.index = index
         self.branch = branch
         self.max_tokens = max_tokens
         self.constraint = constraint
@@ -105,18 +103,22 @@ class Completion:
             self._end("abort")
             self.error = error
 
-    def output(self) -> CompletionOutput:
-        """What there is so far."""
+    @property
+    def mean_logprob(self) -> float:
+        """Of the tokens so far; what `best_of` compares."""
+        return sum(one.logprob for one in self.logprobs) / max(len(self.logprobs), 1)
+
+    def output(self, index: int, with_logprobs: bool) -> CompletionOutput:
+        """What there is so far, as answer number `index`."""
         new = self.branch.output_ids[len(self._token_ids) :].tolist()
         self._token_ids += tuple(new)
-        wants_logprobs = self.branch.sampling.logprobs is not None
         return CompletionOutput(
-            index=self.index,
+            index=index,
             text=self._text.shown,
             token_ids=self._token_ids,
             finish_reason=self.finish_reason,
             stop_reason=self.stop_reason,
-            logprobs=tuple(self.logprobs) if wants_logprobs else None,
+            logprobs=tuple(self.logprobs) if with_logprobs else None,
         )
 
     def _jump(self) -> None:

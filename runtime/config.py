@@ -20,7 +20,9 @@ class EngineConfig:
     kv_cache_bytes:     size of the KV pool; None: derived from free memory.
     max_num_seqs:       requests that may run in one step.
     max_num_batched_tokens: token budget of one step; longer prompts are computed in chunks.
-    schedule_policy:    who is admitted first: "lpm" (longest cached prefix) or "fcfs" (first come, first served).
+    schedule_policy:    who is admitted first: "lpm" (longest cached prefix), "dfs-weight" (depth first through the
+    tree,
+                        fullest subtree first) or "fcfs" (first come, first served).
     eviction_policy:    which cached pages go first: "lru", "lfu" or "fifo".
     jump_forward:       append forced tokens without asking the model.
     """
@@ -39,7 +41,7 @@ class EngineConfig:
     max_num_seqs: int = 64
     max_num_batched_tokens: int = 2048
     enable_prefix_caching: bool = True
-    schedule_policy: Literal["lpm", "fcfs"] = "lpm"
+    schedule_policy: Literal["lpm", "dfs-weight", "fcfs"] = "lpm"
     eviction_policy: Literal["lru", "lfu", "fifo"] = "lru"
     jump_forward: bool = True
     num_threads: int | None = None
@@ -49,7 +51,10 @@ class EngineConfig:
         for name, least in (("page_size", 1), ("max_num_seqs", 1), ("max_num_batched_tokens", 1)):
             if getattr(self, name) < least:
                 raise RequestError(f"{name}={getattr(self, name)} must be at least {least}")
-        for name, known in (("schedule_policy", ("lpm", "fcfs")), ("eviction_policy", ("lru", "lfu", "fifo"))):
+        for name, known in (
+            ("schedule_policy", ("lpm", "dfs-weight", "fcfs")),
+            ("eviction_policy", ("lru", "lfu", "fifo")),
+        ):
             if getattr(self, name) not in known:
                 raise RequestError(f"{name}={getattr(self, name)!r} must be one of {', '.join(known)}")
         if not 0.0 < self.gpu_memory_utilization <= 1.0:

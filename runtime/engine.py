@@ -6,18 +6,23 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 import grammars
 from grammars.spec import Spec
-from runtime.api import GenerateRequest, RequestOutput
-from runtime.cache.prefix_cache import PrefixCache
+from runtime.api import GenerateRequest, RequestOutput, SamplingParams
+from runtime.cache.prefix_cache import PageTable, PrefixCache
+from runtime.cache.radix_node import Keys
 from runtime.config import EngineConfig
 from runtime.constraint.grammar_runner import GrammarRunner
 from runtime.detokenizer import decode
 from runtime.engine_loop import EngineLoop, Runner, TokenSampler
+from runtime.errors import RequestError
 from runtime.execution.model_runner import ModelRunner
 from runtime.execution.sampler import Sampler
 from runtime.intake import Intake
@@ -27,6 +32,14 @@ from runtime.request import OnOutput, Request
 from runtime.scheduler.policy import POLICIES
 from runtime.scheduler.scheduler import Scheduler
 from runtime.sglang_api import Result, requests_of, results_of
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedPrefix:
+    """A beginning of prompts that stays in the cache. num_tokens: how much of it, in whole pages."""
+
+    num_tokens: int
+    release: Callable[[], None]
 
 
 class Engine:
@@ -66,7 +79,7 @@ class Engine:
             vocab_size=model.vocab_size,
             eos_token_ids=model.eos_token_ids,
             context_length=model.context_length,
-            capacity=runner.num_pages * runner.page_size,
+            cache=self._cache,
             grammar_runner=self._grammar_runner,
             jump_forward=config.jump_forward,
             random_seed=config.random_seed,
@@ -186,6 +199,7 @@ class Engine:
             "pages": cache.allocator.num_pages,
             "pages_free": cache.allocator.num_free,
             "pages_evictable": tree.num_evictable,
+            "pages_pinned": cache.num_pinned,
             "pages_cached": tree.num_pages,
             "radix_nodes": tree.num_nodes,
             "evicted_pages": cache.stats.evicted_pages,
@@ -197,6 +211,29 @@ class Engine:
     def flush_cache(self) -> bool:
         """Forget all computed prefixes that nobody uses now. Whether nothing is left."""
         return self._loop.call(self._cache.clear) == 0
+
+    def pin_prefix(self, prompt: str | tuple[int, ...], cache_salt: str = "") -> PinnedPrefix:
+        """Compute a beginning that many prompts will share, and keep it until the pin is released.
+
+        Whole pages are kept. RequestError if what is left of the pool is too small for a request that is under way.
+        """
+        sampling = SamplingParams(max_tokens=0)
+        computed = self.submit(GenerateRequest(prompt=prompt, sampling=sampling, cache_salt=cache_salt)).result()
+        keys = np.array(computed.prompt_token_ids, dtype=np.int64)
+        table = self._loop.call(lambda: self._pin(keys, cache_salt))
+        return PinnedPrefix(
+            len(table) * self._cache.page_size, lambda: self._loop.call(lambda: self._cache.unpin(table))
+        )
+
+    def _pin(self, keys: Keys, salt: str) -> PageTable:
+        table = self._cache.pin(keys, salt)
+        if self._cache.capacity < self._loop.largest_need:
+            self._cache.unpin(table)
+            raise RequestError(
+                f"pinning {len(keys)} tokens leaves room for {self._cache.capacity}, but a request under way may need "
+                f"{self._loop.largest_need}; raise kv_cache_bytes or pin later"
+            )
+        return table
 
     def check_invariants(self) -> None:
         """AssertionError if pages, tree and requests disagree. For tests and debugging."""

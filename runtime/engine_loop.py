@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from runtime.active_request import ActiveRequest
 from runtime.completion import Completion
 from runtime.constraint.grammar_runner import GrammarRunner
-from runtime.errors import EngineStopped, RequestAborted, RequestError
+from runtime.errors import EngineStopped, PromptTooLongError, RequestAborted, RequestError
 from runtime.metrics import Metrics
 from runtime.request import Request
 from runtime.scheduler.batch import SampledTokens, ScheduledBatch
@@ -148,7 +148,7 @@ class EngineLoop:
         """Tell the caller how far its request is."""
         if active.error is not None or active.is_done:
             self._end(active, active.error)
-        elif active.request.wants_outputs:
+        elif active.request.wants_outputs and active.request.generate.sampling.best_of is None:
             try:
                 active.request.put(active.output(finished=False))
             except Exception as error:
@@ -185,6 +185,11 @@ class EngineLoop:
             active.request.end(None, stopped)
         self._owners.clear()
         self._deadlines.clear()
+
+    @property
+    def largest_need(self) -> int:
+        """Tokens that the longest of the running requests may come to."""
+        return max((active.need for active in self._active.values()), default=0)
 
     # From other threads
 
@@ -239,6 +244,10 @@ class EngineLoop:
             return
         if active.request.request_id in self._active:
             active.request.end(None, RequestError(f"request_id={active.request.request_id!r} is running already"))
+            return
+        capacity = self.scheduler.cache.capacity
+        if active.need > capacity:
+            active.request.end(None, PromptTooLongError(f"{active.need} tokens no longer fit the pool's {capacity}"))
             return
         self.metrics.requests += 1
         self._active[active.request.request_id] = active

@@ -5,6 +5,7 @@ In: the request. Out: an `ActiveRequest` whose branches hold the prompt's tokens
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import threading
 from collections.abc import Collection
@@ -12,6 +13,7 @@ from typing import Any
 
 from runtime.active_request import ActiveRequest
 from runtime.api import GenerateRequest, SamplingParams
+from runtime.cache.prefix_cache import PrefixCache
 from runtime.completion import Completion
 from runtime.constraint.grammar_runner import GrammarRunner, OutputConstraint
 from runtime.detokenizer import Detokenizer
@@ -22,7 +24,7 @@ from runtime.stopping import StoppingText, compile_patterns
 
 
 class Intake:
-    """context_length: longest prompt plus output of the model. capacity: tokens that the page pool holds."""
+    """context_length: longest prompt plus output of the model. cache: where the request's pages will be."""
 
     def __init__(
         self,
@@ -31,7 +33,7 @@ class Intake:
         vocab_size: int,
         eos_token_ids: Collection[int],
         context_length: int,
-        capacity: int,
+        cache: PrefixCache,
         grammar_runner: GrammarRunner,
         jump_forward: bool,
         random_seed: int,
@@ -40,7 +42,7 @@ class Intake:
         self._vocab_size = vocab_size
         self._eos_token_ids = frozenset(eos_token_ids)
         self._context_length = context_length
-        self._capacity = capacity
+        self._cache = cache
         self._grammar_runner = grammar_runner
         self._jump_forward = jump_forward
         self._random = random.Random(random_seed)
@@ -65,17 +67,17 @@ class Intake:
             )
         seed = sampling.seed if sampling.seed is not None else self._draw_seed()
         completions = []
-        for index in range(sampling.n):
+        for index in range(sampling.best_of or sampling.n):
             own = constraint.fork() if constraint is not None else None
             branch = Branch(
                 f"{request.request_id}/{index}",
                 prompt_ids,
-                sampling,
+                _sampling_of(sampling, index),
                 seed=seed if index == 0 else _mix(seed, index),
                 salt=generate.cache_salt,
                 priority=generate.priority,
             )
-            completions.append(self._completion(index, branch, sampling, max_tokens, own))
+            completions.append(self._completion(branch, sampling, max_tokens, own))
         active = ActiveRequest(request, prompt_ids, completions)
         for completion in completions:
             completion.branch.arrival = active.submitted
@@ -83,12 +85,11 @@ class Intake:
         return active
 
     def _completion(
-        self, index: int, branch: Branch, sampling: SamplingParams, max_tokens: int, constraint: OutputConstraint | None
+        self, branch: Branch, sampling: SamplingParams, max_tokens: int, constraint: OutputConstraint | None
     ) -> Completion:
         vocabulary = self._grammar_runner.vocabulary
         hidden = vocabulary.special_ids if sampling.skip_special_tokens else frozenset[int]()
         return Completion(
-            index,
             branch,
             max_tokens=max_tokens,
             end_ids=frozenset() if sampling.ignore_eos else self._eos_token_ids,
@@ -153,7 +154,7 @@ class Intake:
         """`max_tokens`, or what context and pool leave of it."""
         for limit, name, way_out in (
             (self._context_length, "the model's context", "shorten the prompt"),
-            (self._capacity, "the page pool", "shorten the prompt or raise kv_cache_bytes"),
+            (self._cache.capacity, "the page pool", "shorten the prompt or raise kv_cache_bytes"),
         ):
             if num_prompt + min(max_tokens, 1) > limit:
                 wanted = f"prompt of {num_prompt} tokens" + (" with room for one more" if max_tokens else "")
@@ -164,6 +165,15 @@ class Intake:
     def _draw_seed(self) -> int:
         with self._lock:
             return self._random.getrandbits(62)
+
+
+def _sampling_of(sampling: SamplingParams, index: int) -> SamplingParams:
+    """For the answer `index`: the first scores the prompt for all, and those to be compared are scored."""
+    logprobs = 0 if sampling.best_of is not None and sampling.logprobs is None else sampling.logprobs
+    prompt_logprobs = sampling.prompt_logprobs if index == 0 else None
+    if (logprobs, prompt_logprobs) == (sampling.logprobs, sampling.prompt_logprobs):
+        return sampling
+    return dataclasses.replace(sampling, logprobs=logprobs, prompt_logprobs=prompt_logprobs)
 
 
 def _mix(seed: int, index: int) -> int:

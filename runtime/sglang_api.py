@@ -16,6 +16,7 @@ Result: TypeAlias = dict[str, Any]
 _SAME_NAME = frozenset(
     {
         "n",
+        "best_of",
         "temperature",
         "top_p",
         "top_k",

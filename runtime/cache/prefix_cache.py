@@ -81,11 +81,17 @@ class PrefixCache:
         self.allocator = PageAllocator(num_pages)
         self.tree = RadixTree(page_size, EVICTION_POLICIES[policy]())
         self.stats = CacheStats()
+        self._pinned: list[PageTable] = []
 
     @property
     def num_available(self) -> int:
         """Pages that a request could get now: free ones and those that nobody needs any more."""
         return self.allocator.num_free + self.tree.num_evictable
+
+    @property
+    def capacity(self) -> int:
+        """Tokens that one request may have at most: what the pool holds beside pinned prefixes."""
+        return (self.allocator.num_pages - self.num_pinned) * self.page_size
 
     def pages_for(self, num_tokens: int) -> int:
         return -(-num_tokens // self.page_size)
@@ -162,6 +168,21 @@ class PrefixCache:
         self.tree.unlock(table.node)
         self.allocator.free(table.page_ids[table.num_shared :])
 
+    def pin(self, keys: Keys, salt: str) -> PageTable:
+        """Keep what is cached of `keys` until `unpin`."""
+        table = self.open(self.match(keys, salt))
+        self._pinned.append(table)
+        return table
+
+    def unpin(self, table: PageTable) -> None:
+        self._pinned.remove(table)
+        self.close(table)
+
+    @property
+    def num_pinned(self) -> int:
+        """Pages that pins hold; those that several hold count for each."""
+        return sum(len(table) for table in self._pinned)
+
     def clear(self) -> int:
         """Evict all that is not locked. Returns the number of pages that are still held."""
         self.allocator.free(self.tree.evict(self.tree.num_evictable))
@@ -169,6 +190,7 @@ class PrefixCache:
 
     def check_invariants(self, tables: list[PageTable]) -> None:
         """With `tables` all that are open: every page is free, in the tree, or owned by one request. O(pages)."""
+        tables = tables + self._pinned
         self.allocator.check_invariants()
         self.tree.check_invariants()
         locks: dict[int, int] = {}

@@ -8,6 +8,7 @@ Positions of a node's keys within the whole text, half-open:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -68,6 +69,13 @@ class RadixNode:
     @property
     def pages(self) -> PageIds:
         return self._pages[: self.num_pages]
+
+    def upward(self) -> Iterator[RadixNode]:
+        """This node and its ancestors, the root last."""
+        step: RadixNode | None = self
+        while step is not None:
+            yield step
+            step = step.parent
 
     def append(self, keys: Keys, pages: PageIds) -> None:
         """Lengthen the run; O(len(keys)) amortised."""

@@ -83,13 +83,13 @@ class RadixTree:
 
     def pages(self, node: RadixNode) -> PageIds:
         """int32 [node.end / page_size]: the pages of the whole text that ends with `node`."""
-        runs = [step.pages for step in _upward(node)]
+        runs = [step.pages for step in node.upward()]
         return np.concatenate(runs[::-1])
 
     def num_unlocked(self, node: RadixNode, length: int) -> int:
         """Pages of the first `length` keys of the text of `node` that no lock covers."""
         count, end = 0, length
-        for step in _upward(node):
+        for step in node.upward():
             if step.num_locks:
                 break
             count += (end - step.start) // self.page_size
@@ -133,7 +133,7 @@ class RadixTree:
     def lock(self, node: RadixNode) -> None:
         """Cover `node` and its ancestors; they count as used now."""
         self._tick += 1
-        for step in _upward(node):
+        for step in node.upward():
             if step.num_locks == 0:
                 self.num_evictable -= step.num_pages
                 self._unqueue(step)
@@ -146,7 +146,7 @@ class RadixTree:
     def unlock(self, node: RadixNode) -> None:
         """Undo one `lock` (or the lock that `extend` moved)."""
         self._tick += 1
-        for step in _upward(node):
+        for step in node.upward():
             assert step.num_locks > 0, "unlocked more often than locked"
             step.num_locks -= 1
             step.last_used = self._tick
@@ -244,10 +244,3 @@ def common_length(left: Keys, right: Keys) -> int:
     differs = left[:size] != right[:size]
     first = int(differs.argmax()) if size else 0
     return first if size and differs[first] else size
-
-
-def _upward(node: RadixNode) -> Iterator[RadixNode]:
-    step: RadixNode | None = node
-    while step is not None:
-        yield step
-        step = step.parent

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from runtime.cache.prefix_cache import PrefixCache
+from runtime.cache.radix_node import RadixNode
 from runtime.scheduler.branch import Branch
 from runtime.scheduler.waiting import WaitingQueue
 
@@ -45,7 +46,35 @@ class LongestPrefixMatch:
         return overdue + [branch for _, branch in keyed]
 
 
+class DepthFirstWeight:
+    """Depth first through the radix tree, at each node into the child below which most wait: a subtree is finished
+    before the next is begun. Priorities and those overtaken too often as in `LongestPrefixMatch`.
+    """
+
+    def order(self, waiting: WaitingQueue, cache: PrefixCache) -> list[Branch]:
+        overdue: list[Branch] = []
+        paths: list[tuple[Branch, list[RadixNode]]] = []
+        weights: dict[RadixNode, int] = {}
+        for branch in waiting.window():
+            if waiting.is_overdue(branch):
+                overdue.append(branch)
+                continue
+            match = branch.match = cache.match(branch.keys, branch.salt, branch.match)
+            path = list(match.node.upward())[::-1]
+            paths.append((branch, path))
+            for node in path:
+                weights[node] = weights.get(node, 0) + 1
+        numbers = {node: number for number, node in enumerate(weights)}
+
+        def place(pair: tuple[Branch, list[RadixNode]]) -> tuple[int, list[tuple[int, int]], float]:
+            branch, path = pair
+            return branch.priority, [(-weights[node], numbers[node]) for node in path] + [(1, 0)], branch.rank
+
+        return overdue + [branch for branch, _ in sorted(paths, key=place)]
+
+
 POLICIES: dict[str, type[AdmissionPolicy]] = {
     "lpm": LongestPrefixMatch,
+    "dfs-weight": DepthFirstWeight,
     "fcfs": FirstComeFirstServed,
 }

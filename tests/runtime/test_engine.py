@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import random
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -421,3 +423,98 @@ def test_steps_follow_the_token_budget() -> None:
         runner.forward = record  # type: ignore[method-assign]
         engine.submit(request(tuple(range(100)), max_tokens=3, ignore_eos=True)).result(10)
         assert counts == [16] * 6 + [4, 1, 1]
+
+
+def test_best_of_returns_the_likeliest(engine: Engine) -> None:
+    fields = {"max_tokens": 5, "seed": 4, "ignore_eos": True}
+    every = engine.submit(request(n=6, logprobs=0, **fields)).result(10).outputs
+    best = engine.submit(request(n=2, best_of=6, **fields)).result(10).outputs
+    ranked = sorted(every, key=lambda one: sum(item.logprob for item in one.logprobs or ()), reverse=True)
+    assert [one.token_ids for one in best] == [one.token_ids for one in ranked[:2]]
+    assert [one.index for one in best] == [0, 1] and best[0].logprobs is None
+    with pytest.raises(RequestError, match="best_of"):
+        request(n=3, best_of=2)
+
+
+def test_pinned_prefixes_stay() -> None:
+    with fake_engine(num_pages=20) as engine:
+        prefix = tuple(range(3, 35))
+        pin = engine.pin_prefix(prefix)
+        assert pin.num_tokens == 32
+        for first in range(5):
+            engine.submit(request((first,) * 40, max_tokens=2, ignore_eos=True)).result(10)
+        assert engine.stats()["pages_pinned"] == 8 and not engine.flush_cache()
+        assert engine.submit(request((*prefix, 9), max_tokens=1)).result(10).usage.cached_tokens == 32
+        with pytest.raises(PromptTooLongError, match="pool of 48"):
+            engine.submit(request((1,) * 60))
+        engine.check_invariants()
+        pin.release()
+        assert engine.flush_cache()
+        engine.submit(request((1,) * 60, max_tokens=1)).result(10)
+
+
+def test_a_pin_leaves_room_for_what_runs() -> None:
+    with slow_engine(num_pages=20) as engine:
+        running = engine.submit(request((1,) * 10, max_tokens=60, ignore_eos=True))
+        with pytest.raises(RequestError, match="raise kv_cache_bytes or pin later"):
+            engine.pin_prefix(tuple(range(3, 35)))
+        assert len(running.result(10).outputs[0].token_ids) == 60
+
+
+def test_a_request_id_runs_once() -> None:
+    with slow_engine() as engine:
+        first = engine.submit(request(max_tokens=50, ignore_eos=True, request_id="x"))
+        with pytest.raises(RequestError, match="running already"):
+            engine.submit(request(request_id="x")).result(10)
+        first.result(10)
+        assert engine.submit(request(request_id="x")).result(10).request_id == "x"
+
+
+def test_an_engine_that_nobody_holds_stops() -> None:
+    engine = fake_engine()
+    thread = engine._loop._thread
+    engine.submit(request(max_tokens=3)).result(10)
+    del engine
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.mark.slow
+def test_soak() -> None:
+    """20,000 requests: every page free or evictable at the end, and no growth of memory."""
+    rng = random.Random(5)
+    prefixes = [tuple(rng.randrange(3, 300) for _ in range(60)) for _ in range(20)]
+    with fake_engine(num_pages=300, max_num_batched_tokens=256, max_num_seqs=32) as engine:
+
+        def serve(count: int) -> None:
+            running = []
+            for _ in range(count):
+                prompt = (*rng.choice(prefixes)[: rng.randrange(60)], rng.randrange(300))
+                fields = {"max_tokens": rng.randrange(6), "n": rng.choice([1, 1, 1, 2]), "priority": rng.randrange(3)}
+                running.append(engine.submit(request(prompt, timeout=rng.choice([None, 60.0]), **fields)))
+                if rng.random() < 0.05:
+                    rng.choice(running).abort()
+                if len(running) > 200:
+                    for one in running:
+                        with contextlib.suppress(RequestAborted):
+                            one.result(30)
+                    running.clear()
+            for one in running:
+                with contextlib.suppress(RequestAborted):
+                    one.result(30)
+
+        serve(4000)
+        gc.collect()
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        serve(16_000)
+        idle(engine)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+        assert grown < 1 << 20, f"{grown} bytes more than after the first requests"
+        engine.check_invariants()
+        stats = engine.stats()
+        assert stats["pages_free"] + stats["pages_evictable"] == stats["pages"]
+        assert engine.flush_cache() and engine.stats()["radix_nodes"] == 0
