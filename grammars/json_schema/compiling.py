@@ -5,6 +5,8 @@ Comes in: the spec. Goes out: a `JsonAutomaton`, checked and satisfiable, that h
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from grammars.errors import UnsatisfiableConstraintError
 from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.completion import Completion
@@ -20,7 +22,10 @@ from grammars.json_schema.schemas import Schemas
 from grammars.json_schema.texts import Texts
 from grammars.json_schema.values import loads
 from grammars.limits import DEFAULT_LIMITS, Limits
-from grammars.spec import JsonSchema
+from grammars.spec import JsonSchema, Whitespace
+
+
+M = TypeVar("M", bound=JsonMachine)
 
 
 class SchemaAutomaton(JsonMachine):
@@ -33,6 +38,13 @@ class SchemaAutomaton(JsonMachine):
         return list(self._report)
 
 
+def compile_json(limits: Limits = DEFAULT_LIMITS, whitespace: Whitespace = "any") -> JsonMachine:
+    """The automaton of all JSON texts (RFC 8259), with names as often as they come."""
+    del limits  # it is small
+    resolver = Resolver(True, "true", {}, draft_named(None))
+    return _machine(Schemas(resolver), JsonSchema(True, property_order="any", whitespace=whitespace), JsonMachine, False)
+
+
 def compile_schema(spec: JsonSchema, limits: Limits = DEFAULT_LIMITS) -> SchemaAutomaton:
     """The automaton of the JSON texts that are valid under a schema.
 
@@ -43,6 +55,13 @@ def compile_schema(spec: JsonSchema, limits: Limits = DEFAULT_LIMITS) -> SchemaA
     resolver = Resolver(loads(spec.schema), spec.schema, resources, draft_named(spec.draft))
     schemas = Schemas(resolver)
     report = schemas.check()
+    automaton = _machine(schemas, spec, SchemaAutomaton, True)
+    automaton._report = report
+    return automaton
+
+
+def _machine(schemas: Schemas, spec: JsonSchema, kind: type[M], remembers: bool) -> M:
+    """Put the parts together. `remembers`: whether names must differ."""
     algebra = Algebra(schemas, spec.formats)
     texts = Texts()
     cells = NameCells(algebra, texts)
@@ -50,8 +69,6 @@ def compile_schema(spec: JsonSchema, limits: Limits = DEFAULT_LIMITS) -> SchemaA
     root = literal(schemas.root)
     if not emptiness.is_alive(root):
         raise UnsatisfiableConstraintError("no JSON value is valid under the schema")
-    frames = Frames(algebra, emptiness, cells)
+    frames = Frames(algebra, emptiness, cells, remembers)
     completion = Completion(emptiness, texts, cells)
-    automaton = SchemaAutomaton(algebra, frames, texts, completion, root, spec.whitespace)
-    automaton._report = report
-    return automaton
+    return kind(algebra, frames, texts, completion, root, spec.whitespace)

@@ -64,7 +64,8 @@ Frame = ObjectFrame | ArrayFrame | ValueFrame
 class Frames:
     """All frames of one automaton, interned."""
 
-    def __init__(self, algebra: Algebra, emptiness: Emptiness, cells: NameCells) -> None:
+    def __init__(self, algebra: Algebra, emptiness: Emptiness, cells: NameCells, remembers: bool) -> None:
+        self.remembers = remembers
         self._algebra = algebra
         self._emptiness = emptiness
         self._cells = cells
