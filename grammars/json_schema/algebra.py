@@ -55,7 +55,7 @@ from grammars.json_schema.numerals import Numerals
 from grammars.json_schema.refs import ANYTHING, NOTHING, Ref, both, literal, opposites
 from grammars.json_schema.schemas import Schemas
 from grammars.json_schema.translate import Translator
-from grammars.json_schema.values import dumps, is_number
+from grammars.json_schema.values import canonical, is_number
 from grammars.regex import Language
 
 MAX_FORMS = 2000
@@ -477,7 +477,7 @@ class Algebra:
     def constant(self, value: Any) -> Ref:
         """The reference of one value."""
         expression = OneOfValues((value,))
-        return literal(self._schemas.made(("constant", dumps(value), type(value)), expression))
+        return literal(self._schemas.made(("constant", canonical(value)), expression))
 
     def _all_of(self, parts: Sequence[tuple[Expression, bool]], tracked: bool, shapes: _Shapes[F]) -> tuple[F, ...]:
         forms: tuple[F, ...] = (shapes.anything,)

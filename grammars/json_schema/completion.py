@@ -71,11 +71,11 @@ class Completion:
             if plan.may_follow(state, number)
         ]
         for cell in self._cells.of(frozenset(plan.names), plan.form.patterns):
-            other = self._cells.shortest(plan, cell, 0)
+            other = self._cells.shortest(plan, cell, state[5], state[4])
             if other is not None:
                 names.append((other, None, plan.cell_value(cell), plan.needs_met(None, cell)))
         for name, number, value, met in names:
-            for ref, after in plan.branches(plan.after(state, number), value, met):
+            for ref, after in plan.branches(plan.after(state, number, name, True), value, met):
                 text = self._emptiness.shortest(ref)
                 if text is not None and self._emptiness.object_alive(plan, after):
                     yield self._texts.key(name) + text + self.rest(plan, after)

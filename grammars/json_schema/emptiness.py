@@ -16,6 +16,7 @@ from typing import TypeVar
 from grammars.errors import ConstraintLimitError
 from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.expressions import ARRAY, BOOLEAN, NULL, NUMBER, OBJECT, STRING
+from grammars.json_schema.distinct import Distinct
 from grammars.json_schema.forms import ArrayForm, ObjectForm
 from grammars.json_schema.names import NameCells
 from grammars.json_schema.plans import ArrayPlan, ArrayState, Cell, ObjectPlan, ObjectState
@@ -42,6 +43,7 @@ class Emptiness:
         self._object_plans: dict[object, ObjectPlan] = {}
         self._array_plans: dict[object, ArrayPlan] = {}
         self._shortest: dict[Ref, bytes | None] = {frozenset(): b"0", NOTHING: None}
+        self._distinct = Distinct(algebra, self)
         self._alive: dict[Ref, bool] = {frozenset(): True, NOTHING: False}
 
     # -- plans -----------------------------------------------------------------------------------
@@ -58,7 +60,7 @@ class Emptiness:
     def array_plan(self, form: ArrayForm) -> ArrayPlan:
         plan = self._array_plans.get(form.key)
         if plan is None:
-            plan = self._array_plans[form.key] = ArrayPlan(form, len(self._array_plans))
+            plan = self._array_plans[form.key] = ArrayPlan(form, len(self._array_plans), self._distinct.excluded)
         return plan
 
     # -- questions -------------------------------------------------------------------------------
@@ -163,6 +165,8 @@ class Emptiness:
         """The items of a cheapest completion of an array."""
         if plan.may_close(state):
             return []
+        if plan.form.unique:
+            return self._distinct.items(plan, state, value)
         if not plan.form.counters:
             return self._plain_items(plan, state, value)
         queue: list[tuple[int, bytes, ArrayState, tuple[bytes, ...]]] = [(0, b"", state, ())]
@@ -260,7 +264,7 @@ class Emptiness:
 
     def _available(self, plan: ObjectPlan, state: ObjectState, number: int) -> bool:
         """Whether a listed name can still be written at some time."""
-        position, seen, _, _ = state
+        position, seen = state[:2]
         return number >= position if number < plan.ordered else not seen >> number & 1
 
     def _filled(
@@ -285,7 +289,7 @@ class Emptiness:
         used: dict[Cell, int] = {}
         extra: list[bytes] = []
         for cell, ref in others:
-            text, name = value(ref), self._cells.shortest(plan, cell, used.get(cell, 0))
+            text, name = value(ref), self._cells.shortest(plan, cell, used.get(cell, 0) + state[5], state[4])
             if text is None or name is None:
                 return None
             used[cell] = used.get(cell, 0) + 1
@@ -323,7 +327,7 @@ class Emptiness:
         for cell in self._cells.of(frozenset(plan.names), plan.form.patterns):
             text = value(plan.cell_value(cell))
             for rank in range(used.get(cell, 0), used.get(cell, 0) + lacking if text is not None else 0):
-                other = self._cells.shortest(plan, cell, rank)
+                other = self._cells.shortest(plan, cell, rank + state[5], state[4])
                 if other is None:
                     break
                 member = self._texts.key(other) + (text or b"")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.emptiness import Emptiness
@@ -24,6 +25,9 @@ from grammars.json_schema.plans import ArrayPlan, ArrayState, Cell, ObjectPlan, 
 from grammars.json_schema.refs import Ref
 from grammars.regex import Language
 
+BLOCKED = 2
+"""See `plans`: an item that may equal one that is not known yet."""
+
 Goals = tuple[Ref, ...]
 Name = str | Cell
 """A property name that some plan lists, or the cell of those that none does."""
@@ -31,11 +35,18 @@ Name = str | Cell
 
 @dataclass(eq=False)
 class ObjectFrame:
-    """An open object between its members."""
+    """An open object between its members.
+
+    pending (in all frames): something was written that is not known yet. records: it will have to be known.
+    """
 
     alternatives: tuple[tuple[int, ObjectPlan, ObjectState], ...]
     number: int
     after_name: dict[Name, ValueFrame | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.pending = any(state[5] for _, _, state in self.alternatives)
+        self.records = False
 
 
 @dataclass(eq=False)
@@ -46,6 +57,10 @@ class ArrayFrame:
     number: int
     item: ValueFrame | None | bool = False
 
+    def __post_init__(self) -> None:
+        self.pending = any(state[3] for _, _, state in self.alternatives)
+        self.records = False
+
 
 @dataclass(eq=False)
 class ValueFrame:
@@ -53,9 +68,14 @@ class ValueFrame:
 
     is_object: bool
     goals: Goals
-    waiting: tuple[tuple[int, int, ObjectPlan | ArrayPlan, ObjectState | ArrayState], ...]
+    waiting: tuple[tuple[int, int, Any, Any], ...]
     number: int
-    after: dict[int, ObjectFrame | ArrayFrame] = field(default_factory=dict)
+    after: dict[int, ObjectFrame | ArrayFrame | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        states = [state for _, _, plan, state in self.waiting if plan is not None]
+        self.pending = self.is_object and any(state[5] for state in states)
+        self.records = not self.is_object and any(state[3] for state in states)
 
 
 Frame = ObjectFrame | ArrayFrame | ValueFrame
@@ -159,25 +179,45 @@ class Frames:
         if plan.is_full(state):
             return
         number = plan.index.get(name) if isinstance(name, str) else None
+        if name in state[4] or (state[5] and number is None and plan.counts_names):
+            return
         if number is not None:
             if not plan.may_follow(state, number):
                 return
             value = plan.value(number)
         else:
             value = plan.other_value(name) if isinstance(name, str) else plan.cell_value(name)
-        following = plan.after(state, number)
+        following = plan.after(state, number, name, self.remembers)
         for ref, after in plan.branches(following, value, plan.needs_met(number, name)):
             if self._emptiness.is_alive(ref) and self._emptiness.object_alive(plan, after):
                 yield ref, after
 
-    def after_value(self, frame: ValueFrame, met: int) -> ObjectFrame | ArrayFrame:
-        """Between values again, after one that met the goals of these bits."""
-        found = frame.after.get(met)
-        if found is None:
+    def after_value(self, frame: ValueFrame, met: int) -> ObjectFrame | ArrayFrame | None:
+        """Between values again, after one that met the goals of these bits; None if it may equal one not known yet."""
+        if met not in frame.after:
             kept = {(goal, plan, state) for own, goal, plan, state in frame.waiting if met >> own & 1}
-            found = self._object(kept) if frame.is_object else self._array(kept)  # type: ignore[arg-type]
-            frame.after[met] = found
-        return found
+            if frame.is_object:
+                frame.after[met] = self._object(kept)  # type: ignore[arg-type]
+            else:
+                kept = {entry for entry in kept if entry[2][3] < BLOCKED}
+                frame.after[met] = self._array(kept) if kept else None  # type: ignore[arg-type]
+        return frame.after[met]
+
+    # -- memory ----------------------------------------------------------------------------------
+
+    def with_name(self, frame: ValueFrame, name: str) -> ValueFrame:
+        """The frame in which the name just written is known."""
+        options = [
+            (frame.goals[own], goal, plan, plan.with_name(state, name))  # type: ignore[union-attr,arg-type]
+            for own, goal, plan, state in frame.waiting
+        ]
+        return self._value(True, options)  # type: ignore[arg-type]
+
+    def with_item(self, frame: ArrayFrame, value: Any) -> ArrayFrame:
+        """The frame in which the item just written is known."""
+        (constant,) = self._algebra.constant(value)
+        known = {(goal, plan, plan.with_item(state, constant)) for goal, plan, state in frame.alternatives}
+        return self._array(known)
 
     def met_by_closing(self, frame: ObjectFrame | ArrayFrame) -> int:
         """Bits of the goals that are met if the array or object ends here."""
@@ -191,7 +231,7 @@ class Frames:
 
     def names(self, frame: ObjectFrame) -> tuple[tuple[str, ...], Mapping[Cell, Language]]:
         """All names that the plans of a frame list, and the cells of the others with their languages."""
-        names = dict.fromkeys(name for _, plan, _ in frame.alternatives for name in plan.names)
+        names = dict.fromkeys(name for _, plan, state in frame.alternatives for name in (*plan.names, *state[4]))
         patterns = frozenset().union(*(plan.form.patterns for _, plan, _ in frame.alternatives))
         return tuple(names), self._cells.of(frozenset(names), patterns)
 

@@ -28,9 +28,11 @@ NO_PATTERN: Cell = frozenset()
 class Keys:
     """The names of one frame as a lexeme. Its exit says which."""
 
-    def __init__(self, lexeme: KeyLexeme, classes: tuple[Name, ...]) -> None:
+    def __init__(self, lexeme: KeyLexeme, classes: tuple[Name, ...], is_open: bool) -> None:
         self._lexeme = lexeme
         self._classes = classes
+        self.is_open = is_open
+        """Whether it has names that no plan lists."""
         self.start = lexeme.start
 
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
@@ -95,7 +97,8 @@ class KeyRows:
         keys = self._keys.get(key)
         if keys is None:
             view = lexeme if allowed is None else lexeme.restrict(allowed)
-            keys = self._keys[key] = Keys(view, classes)
+            is_open = self._frames.remembers and (allowed is None or max(allowed) >= len(names))
+            keys = self._keys[key] = Keys(view, classes, is_open)
         return self._rows.local(keys, keys.start)
 
     def _lexeme(self, names: tuple[str, ...], cells: Mapping[Cell, Language]) -> tuple[KeyLexeme, tuple[Name, ...]]:

@@ -19,10 +19,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars.automaton import DEAD, LOCAL_MASK, pack
+from grammars.automaton import CROSS, DEAD, LOCAL_MASK, UNFILLED, pack
 from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.completion import Completion
-from grammars.json_schema.frames import ArrayFrame, Frame, Frames, Goals, Name, ObjectFrame, ValueFrame
+from grammars.json_schema.contexts import ENDED, ROOT, Contexts
+from grammars.json_schema.frames import ArrayFrame, Frames, Goals, Name, ObjectFrame, ValueFrame
 from grammars.json_schema.keys import KeyRows, Keys
 from grammars.json_schema.lexemes import (
     AFTER_VALUE,
@@ -41,13 +42,11 @@ from grammars.json_schema.lexemes import (
     Parallel,
     Rows,
 )
+from grammars.json_schema.memory import Memory
 from grammars.json_schema.plans import ArrayPlan
 from grammars.json_schema.refs import Ref
 from grammars.json_schema.texts import Texts
 from grammars.spec import Whitespace
-
-ROOT, ENDED = 0, 1
-"""The contexts around the whole text: before it has ended, and after."""
 
 _LITERALS = ((b"null", 1), (b"true", 2), (b"false", 4))
 
@@ -98,8 +97,6 @@ class ValueStart(NamedTuple):
 class JsonMachine:
     """See the module docstring; a `ByteAutomaton`."""
 
-    remembers = False
-
     def __init__(
         self,
         algebra: Algebra,
@@ -119,12 +116,10 @@ class JsonMachine:
         self._gap_locals: dict[int, int] = {}
         self._lexemes: dict[object, Parallel] = {}
         self._starts: dict[Goals, ValueStart] = {}
-        self._contexts: list[tuple[int, Frame]] = []
-        self._context_numbers: dict[tuple[int, int], int] = {}
         self._tail_memo: dict[int, list[tuple[int, bytes, int]]] = {}
-        frame = frames.root(root)
-        self._context(-1, frame)
-        self._contexts.append((-1, frame))  # ENDED
+        self.remembers = frames.remembers
+        self._contexts = Contexts(frames.root(root))
+        self._memory = Memory(self._contexts, frames, self._step, self._rows.owner)
         self._crossings: dict[Hashable, Callable[[int, tuple[Hashable, ...], NDArray[np.int64]], None]] = {
             "value": self._cross_value,
             "item or end": self._cross_first_item,
@@ -174,13 +169,18 @@ class JsonMachine:
 
     # -- contexts --------------------------------------------------------------------------------
 
-    def _context(self, around: int, frame: Frame) -> int:
-        key = (around, frame.number)
-        number = self._context_numbers.get(key)
-        if number is None:
-            number = self._context_numbers[key] = len(self._contexts)
-            self._contexts.append((around, frame))
-        return number
+    def remember(self, before: int, text: bytes, after: int) -> int:
+        return self._memory.remember(before, text, after) if self.remembers else after
+
+    def _step(self, state: int, byte: int) -> int:
+        """The state after a byte, by the tables alone."""
+        context, local = state >> 32, state & LOCAL_MASK
+        if self._rows.table[local, 0] == UNFILLED:
+            self.fill(local)
+        following = int(self._rows.table[local, byte])
+        if following == CROSS:
+            return int(self.cross(context, local)[byte])
+        return pack(context, following) if following >= 0 else DEAD
 
     def _gap(self, gap: Gap | Colon, state: int = 0) -> int:
         if state:
@@ -243,39 +243,47 @@ class JsonMachine:
             locals_[byte] = self._rows.local(lexeme, int(row[byte]))
 
     def _cross_value(self, context: int, _: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
-        around, frame = self._contexts[context]
+        here = self._contexts[context]
+        around, frame = here.around, here.frame
         if isinstance(frame, ArrayFrame):
             inside = self._frames.item(frame)
             if inside is None:
                 return
-            context, frame = self._context(around, inside), inside
+            context, frame = self._contexts.number(around, inside), inside
         assert isinstance(frame, ValueFrame)
         start = self._start_of(frame.goals)
         np.copyto(row, start.locals_ | (context << 32), where=start.locals_ >= 0)
         if start.object_frame is not None:
-            row[OPEN_OBJECT] = pack(self._context(context, start.object_frame), self._gap(self._gaps.first_name))
+            row[OPEN_OBJECT] = pack(self._contexts.number(context, start.object_frame), self._gap(self._gaps.first_name))
         if start.array_frame is not None:
-            row[OPEN_ARRAY] = pack(self._context(context, start.array_frame), self._gap(self._gaps.first_item))
+            row[OPEN_ARRAY] = pack(self._contexts.number(context, start.array_frame), self._gap(self._gaps.first_item))
 
     # -- ends of values --------------------------------------------------------------------------
 
-    def _after_value(self, context: int, met: int) -> tuple[int, int]:
-        """(context, local) after a value in `context` that met goals."""
+    def _after_value(self, context: int, met: int) -> int:
+        """The state after a value in `context` that met goals; DEAD if it may not end here."""
         if context == ROOT:
-            return ENDED, self._gap(self._gaps.end)
-        around, frame = self._contexts[context]
+            return pack(ENDED, self._gap(self._gaps.end))
+        here = self._contexts[context]
+        around, frame = here.around, here.frame
         assert isinstance(frame, ValueFrame)
-        return self._context(around, self._frames.after_value(frame, met)), self._gap(self._gaps.after)
+        following = self._frames.after_value(frame, met)
+        if following is None:
+            return DEAD
+        return pack(self._contexts.number(around, following), self._gap(self._gaps.after))
 
     def _cross_string(self, context: int, meaning: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
-        row[QUOTE] = pack(*self._after_value(context, meaning[1]))  # type: ignore[arg-type]
+        row[QUOTE] = self._after_value(context, meaning[1])  # type: ignore[arg-type]
 
     def _cross_literal(self, context: int, meaning: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
-        row[meaning[2]] = pack(*self._after_value(context, meaning[1]))  # type: ignore[arg-type,call-overload]
+        row[meaning[2]] = self._after_value(context, meaning[1])  # type: ignore[arg-type,call-overload]
 
     def _cross_number(self, context: int, meaning: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
         """A number ends at the byte that comes after it."""
-        following, local = self._after_value(context, meaning[1])  # type: ignore[arg-type]
+        state = self._after_value(context, meaning[1])  # type: ignore[arg-type]
+        if state == DEAD:
+            return
+        following, local = state >> 32, state & LOCAL_MASK
         if self._rows.exit(local):
             self._cross_next(following, (), row)
         own = self._rows.table[local]
@@ -285,7 +293,7 @@ class JsonMachine:
 
     def _cross_next(self, context: int, _: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
         """After a member or an item: a comma, or the end."""
-        _, frame = self._contexts[context]
+        frame = self._contexts[context].frame
         if isinstance(frame, ArrayFrame):
             if self._frames.item(frame) is not None:
                 row[COMMA] = pack(context, self._gap(self._gaps.value))
@@ -297,12 +305,13 @@ class JsonMachine:
 
     def _cross_end(self, context: int, _: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
         """The end of an array or object."""
-        around, frame = self._contexts[context]
+        here = self._contexts[context]
+        around, frame = here.around, here.frame
         assert not isinstance(frame, ValueFrame)
         met = self._frames.met_by_closing(frame)
         if met:
             byte = CLOSE_ARRAY if isinstance(frame, ArrayFrame) else CLOSE_OBJECT
-            row[byte] = pack(*self._after_value(around, met))
+            row[byte] = self._after_value(around, met)
 
     def _cross_first_item(self, context: int, _: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
         self._cross_value(context, (), row)
@@ -311,7 +320,7 @@ class JsonMachine:
     # -- names -----------------------------------------------------------------------------------
 
     def _cross_name(self, context: int, _: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
-        _, frame = self._contexts[context]
+        frame = self._contexts[context].frame
         assert isinstance(frame, ObjectFrame)
         local = self._keys.local(frame)
         if local is not None:
@@ -322,12 +331,13 @@ class JsonMachine:
         self._cross_end(context, (), row)
 
     def _cross_key(self, context: int, meaning: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
-        around, frame = self._contexts[context]
+        here = self._contexts[context]
+        around, frame = here.around, here.frame
         assert isinstance(frame, ObjectFrame)
         name: Name = meaning[1]  # type: ignore[assignment]
         inside = self._frames.member(frame, name)
         if inside is not None:
-            row[QUOTE] = pack(self._context(around, inside), self._gap(self._gaps.colon))
+            row[QUOTE] = pack(self._contexts.number(around, inside), self._gap(self._gaps.colon))
 
     # -- completions -----------------------------------------------------------------------------
 
@@ -347,7 +357,7 @@ class JsonMachine:
         while context != ROOT:
             _, text, goal = self._tails(context)[goal]
             parts.append(text)
-            context = self._contexts[context][0]
+            context = self._contexts[context].around
         return b"".join(parts)
 
     def _tail_cost(self, context: int, goal: int) -> int:
@@ -359,9 +369,10 @@ class JsonMachine:
         missing = []
         while context not in self._tail_memo and context != ROOT:
             missing.append(context)
-            context = self._contexts[context][0]
+            context = self._contexts[context].around
         for inner in reversed(missing):
-            around, frame = self._contexts[inner]
+            here = self._contexts[inner]
+            around, frame = here.around, here.frame
             assert isinstance(frame, ValueFrame)
             best: list[tuple[int, bytes, int] | None] = [None] * len(frame.goals)
             for own, goal, plan, after in frame.waiting:
@@ -375,7 +386,8 @@ class JsonMachine:
     def _options(self, context: int, local: int) -> Iterator[tuple[bytes, int, int]]:
         """Ways on from a state: (text up to the end of a value, the context of that value, the goal that it meets)."""
         lexeme, own = self._rows.owner(local)
-        around, frame = self._contexts[context]
+        here = self._contexts[context]
+        around, frame = here.around, here.frame
         if isinstance(lexeme, Parallel | Literal):
             for met, text in lexeme.endings(own):
                 yield from ((text, context, goal) for goal in _bits(met))
@@ -408,7 +420,7 @@ class JsonMachine:
         self, context: int, frame: ObjectFrame, keys: Keys, own: int
     ) -> Iterator[tuple[bytes, int, int]]:
         """Ways on from inside a property name."""
-        around, _ = self._contexts[context]
+        around = self._contexts[context].around
         best: dict[Name, tuple[int, bytes, int]] = {}
 
         def cost(name: Name) -> int | None:

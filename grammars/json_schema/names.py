@@ -44,9 +44,9 @@ class NameCells:
             cells = cut
         return cells
 
-    def shortest(self, plan: ObjectPlan, cell: Cell, rank: int, besides: frozenset[str] = frozenset()) -> str | None:
+    def shortest(self, plan: ObjectPlan, cell: Cell, rank: int, besides: tuple[str, ...] = ()) -> str | None:
         """The `rank`-th shortest name of a cell that the plan does not list, nor `besides`; None if there are not so many."""
-        names, patterns = frozenset(plan.names) | besides, plan.form.patterns
+        names, patterns = frozenset((*plan.names, *besides)), plan.form.patterns
         key = (names, patterns, cell)
         found = self._shortest.setdefault(key, [])
         while len(found) <= rank:

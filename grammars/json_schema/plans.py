@@ -1,19 +1,27 @@
 """A form made ready to run: its names numbered, what may come next and in which state that leaves it.
 
-Comes in: forms. Goes out: branches, each a reference for the next value and the state after it. States are plain tuples of
-integers, equal where their futures are equal: counts saturate, names that can no longer come are dropped.
+Comes in: forms. Goes out: branches, each a reference for the next value and the state after it. States are plain tuples,
+equal where their futures are equal: counts saturate, names that can no longer come are dropped.
 
-    object state   (position, seen, count, needs)
+    object state   (position, seen, count, needs, others, unknown)
         position   in the fixed order of names: only names from there on may follow
         seen       bits of the names without a fixed order that have been written
         count      of properties, up to what the bounds tell apart
         needs      bits of the needs that are still to be met
-    array state    (index, counts)
+        others     the names written that the form does not list, sorted
+        unknown    1 if one more was written whose text is not known yet
+    array state    (index, counts, seen, unknown)
+        counts     of each counter
+        seen       of unique items: the numbers of the constants that were written, sorted
+        unknown    1 if one more was written that is not known yet; 2 if another followed, which so cannot be let through
+
+The text of a name or an item is known only once it is written (see `memory`); within one token the machine goes on without
+it as far as that is safe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,8 +29,8 @@ from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.forms import ArrayForm, Counter, ObjectForm
 from grammars.json_schema.refs import NOTHING, Ref, both, opposites
 
-ObjectState = tuple[int, int, int, int]
-ArrayState = tuple[int, tuple[int, ...]]
+ObjectState = tuple[int, int, int, int, tuple[str, ...], int]
+ArrayState = tuple[int, tuple[int, ...], tuple[int, ...], int]
 Cell = frozenset[int]
 """The names that nobody lists and that match exactly these patterns."""
 
@@ -42,7 +50,9 @@ class ObjectPlan:
         self._values: dict[int, Ref] = {}
         self._cells: dict[Cell, Ref] = {}
         self.required = sum(1 << self.index[name] for name in self.form.required)
-        self.start: ObjectState = (0, 0, 0, (1 << len(self.form.needs)) - 1)
+        self.start: ObjectState = (0, 0, 0, (1 << len(self.form.needs)) - 1, (), 0)
+        self.counts_names = self.form.least > 1 or bool(self.form.needs)
+        """Whether a name written twice could make an object valid that is not."""
         most = self.form.most
         self._saturation = self.form.least if most is None else most + 1
 
@@ -81,7 +91,7 @@ class ObjectPlan:
 
     def may_follow(self, state: ObjectState, number: int) -> bool:
         """Whether a listed name may be written next, by order and by what was written."""
-        position, seen, _, _ = state
+        position, seen = state[:2]
         if number >= self.ordered:
             return not seen >> number & 1
         if number < position:
@@ -92,15 +102,24 @@ class ObjectPlan:
     def is_full(self, state: ObjectState) -> bool:
         return self.form.most is not None and state[2] >= self.form.most
 
-    def after(self, state: ObjectState, number: int | None) -> ObjectState:
-        """The state after one more property: a listed name, or (None) another one."""
-        position, seen, count, needs = state
+    def after(self, state: ObjectState, number: int | None, name: Cell | str, remembers: bool) -> ObjectState:
+        """The state after one more property: a listed name by its number, or another one, known or of a cell."""
+        position, seen, count, needs, others, unknown = state
         if number is not None:
             if number < self.ordered:
                 position = number + 1
             else:
                 seen |= 1 << number
-        return (position, seen, min(count + 1, self._saturation), needs)
+        elif isinstance(name, str):
+            others = _inserted(others, name)
+        elif remembers:
+            unknown = 1
+        return (position, seen, min(count + 1, self._saturation), needs, others, unknown)
+
+    def with_name(self, state: ObjectState, name: str) -> ObjectState:
+        """The state in which the unknown name is known."""
+        position, seen, count, needs, others, unknown = state
+        return (position, seen, count, needs, _inserted(others, name), 0) if unknown else state
 
     def needs_met(self, number: int | None, cell: Cell | str) -> int:
         """Bits of the needs that a property of this name can meet."""
@@ -115,7 +134,7 @@ class ObjectPlan:
 
     def branches(self, state: ObjectState, ref: Ref, met: int) -> Iterator[tuple[Ref, ObjectState]]:
         """What the value of a new property may be, by the needs that it meets. `state` is the one after it."""
-        position, seen, count, needs = state
+        position, seen, count, needs, others, unknown = state
         met &= needs
         if not met:
             yield ref, state
@@ -127,14 +146,14 @@ class ObjectPlan:
                 if subset >> bit & 1:
                     value = both(value, wanted)
             if value != NOTHING:
-                yield value, (position, seen, count, needs & ~subset)
+                yield value, (position, seen, count, needs & ~subset, others, unknown)
             if not subset:
                 return
             subset = (subset - 1) & met
 
     def missing(self, state: ObjectState) -> int:
         """Bits of the required names still to be written."""
-        position, seen, _, _ = state
+        position, seen = state[:2]
         return self.required & ~seen & ~((1 << min(position, self.ordered)) - 1)
 
     def may_close(self, state: ObjectState) -> bool:
@@ -146,14 +165,18 @@ class ObjectPlan:
 
 @dataclass(eq=False)
 class ArrayPlan:
-    """An array form with its counters bounded."""
+    """An array form with its counters bounded.
+
+    excluded: the constants that an item must not be although it could, lest later items have no value left.
+    """
 
     form: ArrayForm
     number: int
+    excluded: Callable[[ArrayPlan, ArrayState], Ref]
 
     def __post_init__(self) -> None:
         form = self.form
-        self.start: ArrayState = (0, (0,) * len(form.counters))
+        self.start: ArrayState = (0, (0,) * len(form.counters), (), 0)
         starts = [counter.start for counter in form.counters]
         self._saturation = max(len(form.prefix), form.least, *starts, 0)
         if form.most is not None:
@@ -161,11 +184,15 @@ class ArrayPlan:
 
     def branches(self, state: ArrayState) -> Iterator[tuple[Ref, ArrayState]]:
         """What the next item may be, by the counters that it moves."""
-        index, counts = state
+        index, counts, seen, unknown = state
         form = self.form
         if form.most is not None and index >= form.most:
             return
-        options: list[tuple[Ref, tuple[int, ...]]] = [(form.item(index), ())]
+        own = form.item(index)
+        if form.unique:
+            own = both(both(own, frozenset(-number for number in seen)), self.excluded(self, state))
+            unknown = 2 if unknown else 1
+        options: list[tuple[Ref, tuple[int, ...]]] = [(own, ())]
         for counter, count in zip(form.counters, counts, strict=True):
             options = [
                 (both(ref, extra), (*after, moved))
@@ -175,13 +202,22 @@ class ArrayPlan:
         following = min(index + 1, self._saturation)
         for ref, after in options:
             if ref != NOTHING:
-                yield ref, (following, after)
+                yield ref, (following, after, seen, unknown)
+
+    def with_item(self, state: ArrayState, constant: int) -> ArrayState:
+        """The state in which the unknown item is known."""
+        index, counts, seen, unknown = state
+        return (index, counts, tuple(sorted((*seen, constant))), 0) if unknown else state
 
     def may_close(self, state: ArrayState) -> bool:
-        index, counts = state
+        index, counts = state[:2]
         return index >= self.form.least and all(
             count >= counter.least for counter, count in zip(self.form.counters, counts, strict=True)
         )
+
+
+def _inserted(names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return tuple(sorted({*names, name}))
 
 
 def _count(counter: Counter, count: int, index: int) -> list[tuple[Ref, int]]:

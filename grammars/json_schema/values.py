@@ -58,6 +58,11 @@ def dumps(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_fraction)
 
 
+def canonical(value: Any) -> str:
+    """JSON text, the same for values that JSON Schema holds equal."""
+    return json.dumps(value, sort_keys=True, default=lambda number: {"fraction": str(number)})
+
+
 def _fraction(value: object) -> float:
     if isinstance(value, Fraction):
         return float(value)

@@ -1,0 +1,72 @@
+"""The stacks of frames, as numbers.
+
+A context is a linked list: the frame on top, and the context around it. Where names or items must not be written twice, it
+also holds what has been written of them: the *tape*, all bytes since the outermost such name or item began, and for each
+frame the *mark*, where on the tape its own name or item began. A context without tape is the same stack as the tables lead
+to it: they know no text.
+
+Comes in: frames. Goes out: numbers, the same for the same stack. Knows no bytes of JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from grammars.json_schema.frames import Frame
+
+ROOT, ENDED = 0, 1
+"""The contexts around the whole text: before it has ended, and after."""
+NO_MARK = -1
+
+
+@dataclass(slots=True, eq=False)
+class Context:
+    """around: the context around the frame's array or object, without tape. bare: this context without tape.
+
+    pending: whether something in the stack was written and is not known yet.
+    recording: whether something in the stack is being recorded, so that a tape is wanted.
+    """
+
+    around: int
+    frame: Frame
+    mark: int
+    tape: bytes | None
+    bare: int
+    pending: bool
+    recording: bool
+
+
+class Contexts:
+    """All contexts of one automaton."""
+
+    def __init__(self, root: Frame) -> None:
+        self.entries = [
+            Context(-1, root, NO_MARK, None, ROOT, False, False),
+            Context(-1, root, NO_MARK, None, ENDED, False, False),
+        ]
+        self._numbers: dict[tuple[int, int, int, bytes | None], int] = {}
+
+    def __getitem__(self, number: int) -> Context:
+        return self.entries[number]
+
+    def number(self, around: int, frame: Frame, mark: int = NO_MARK, tape: bytes | None = None) -> int:
+        """The context of a frame on top of others. `around` may have a tape; it is left out."""
+        around = self.entries[around].bare
+        key = (around, frame.number, mark, tape)
+        number = self._numbers.get(key)
+        if number is None:
+            bare = -1 if tape is None else self.number(around, frame, mark)
+            number = self._numbers[key] = len(self.entries)
+            below = self.entries[around]
+            self.entries.append(
+                Context(
+                    around,
+                    frame,
+                    mark,
+                    tape,
+                    number if bare < 0 else bare,
+                    frame.pending or below.pending or (frame.records and mark == NO_MARK),
+                    mark != NO_MARK or below.recording,
+                )
+            )
+        return number

@@ -1,0 +1,202 @@
+"""Items that must differ: whether there are enough values for them, and which value one of them must leave to the others.
+
+Most references have more values than anyone can ask for; then nothing needs to be counted. Where values are few, they are
+listed, and items are matched with them (a system of distinct representatives: Hall 1935).
+
+Comes in: array plans with `unique`. Goes out: items, or the values that an item must not take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from grammars.errors import UnsupportedConstraintError
+from grammars.json_schema.algebra import Algebra
+from grammars.json_schema.expressions import ARRAY, NUMBER, OBJECT, STRING
+from grammars.json_schema.refs import ANYTHING, NOTHING, Ref, both
+from grammars.json_schema.values import loads
+
+if TYPE_CHECKING:
+    from grammars.json_schema.emptiness import Emptiness
+    from grammars.json_schema.plans import ArrayPlan, ArrayState
+
+MAX_LISTED = 1000
+"""Values that are listed at most, for one array."""
+_DEPTH = 4
+
+
+class Distinct:
+    """Questions about unique items."""
+
+    def __init__(self, algebra: Algebra, emptiness: Emptiness) -> None:
+        self._algebra = algebra
+        self._emptiness = emptiness
+        self._many: dict[Ref, bool] = {}
+        self._excluded: dict[tuple[int, object], Ref] = {}
+
+    def items(
+        self, plan: ArrayPlan, state: ArrayState, value: Callable[[Ref], bytes | None]
+    ) -> list[bytes] | None:
+        """Items that complete an array in which all must differ; None if there are none."""
+        wanted = self._wanted(plan, state)
+        if wanted is None:
+            return None
+        if len(wanted) == 1 or all(self.has_many(ref) for ref in wanted):
+            return self._one_by_one(wanted, value)
+        lists = [self._listed(ref, len(wanted)) for ref in wanted]
+        chosen = _matched(lists)
+        return None if chosen is None else [lists[place][rank] for place, rank in enumerate(chosen)]
+
+    def _wanted(self, plan: ArrayPlan, state: ArrayState) -> list[Ref] | None:
+        """The references of the items still needed; more by one if the last one is not known yet."""
+        index, counts, seen, unknown = state
+        form = plan.form
+        if form.counters and any(count < c.least for c, count in zip(form.counters, counts, strict=True)):
+            return self._wanted_by_counters(plan, state)
+        apart = frozenset(-number for number in seen)
+        refs = [both(form.item(place), apart) for place in range(index, form.least)]
+        if len(refs) > MAX_LISTED:
+            raise UnsupportedConstraintError(f"uniqueItems with minItems above {MAX_LISTED}")
+        if form.most is not None and form.least > form.most:
+            return None
+        if unknown and refs:
+            refs.append(refs[-1])
+        return refs
+
+    def _wanted_by_counters(self, plan: ArrayPlan, state: ArrayState) -> list[Ref]:
+        """The same where `contains` asks for more; only where values abound, so that nothing has to be counted."""
+        index, counts, _, unknown = state
+        form = plan.form
+        (counter,), (count,) = form.counters[:1], counts[:1]
+        places = range(index, max(form.least, index + counter.least - count))
+        refs = [both(form.item(n), counter.ref if n - index < counter.least - count else ANYTHING) for n in places]
+        if len(form.counters) > 1 or not all(self.has_many(ref) for ref in refs) or counter.start > index:
+            raise UnsupportedConstraintError("uniqueItems next to contains, where values are few")
+        return refs + refs[-1:] * unknown
+
+    def _one_by_one(self, refs: list[Ref], value: Callable[[Ref], bytes | None]) -> list[bytes] | None:
+        """Each item the shortest that differs from those before."""
+        items: list[bytes] = []
+        for ref in refs:
+            text = value(ref)
+            if text is not None and text in items:
+                text = value(both(ref, self._apart(items)))
+            if text is None:
+                return None
+            items.append(text)
+        return items
+
+    def _apart(self, texts: list[bytes]) -> Ref:
+        """Values that differ from all of these."""
+        ref: Ref = ANYTHING
+        for text in texts:
+            (number,) = self._algebra.constant(loads(text.decode()))
+            ref = both(ref, frozenset((-number,)))
+        return ref
+
+    def excluded(self, plan: ArrayPlan, state: ArrayState) -> Ref:
+        """What the next item must not be, so that all later ones still find a value."""
+        key = (plan.number, state)
+        found = self._excluded.get(key)
+        if found is None:
+            found = self._excluded[key] = self._find_excluded(plan, state)
+        return found
+
+    def _find_excluded(self, plan: ArrayPlan, state: ArrayState) -> Ref:
+        if state[0] + 1 >= plan.form.least:
+            return ANYTHING
+        wanted = self._wanted(plan, state) or []
+        own, rest = wanted[0], wanted[1:]
+        if all(self.has_many(ref) for ref in rest):
+            return ANYTHING
+        lists = [self._listed(ref, len(wanted)) for ref in rest]
+        barred = []
+        for text in dict.fromkeys(text for values in lists for text in values):
+            left = [[other for other in values if other != text] for values in lists]
+            if _matched(left) is None:
+                barred.append(text)
+        if _matched(lists) is None:
+            return NOTHING
+        del own
+        return self._apart(barred)
+
+    def has_many(self, ref: Ref, depth: int = _DEPTH) -> bool:
+        """Whether a reference surely has infinitely many values."""
+        found = self._many.get(ref)
+        if found is None:
+            found = self._has_many(ref, depth)
+            if found or depth == _DEPTH:
+                self._many[ref] = found
+        return found
+
+    def _has_many(self, ref: Ref, depth: int) -> bool:
+        algebra, bits = self._algebra, self._algebra.possible_types(ref)
+        if not ref:
+            return True
+        if bits & STRING:
+            texts = algebra.texts(ref)
+            if texts is None or not (texts.is_empty() or texts.is_finite()):
+                return True
+        if bits & NUMBER and not algebra.numbers(ref).is_finite():
+            return True
+        if depth == 0 or not bits & (ARRAY | OBJECT) or not self._emptiness.is_alive(ref):
+            return False
+        return self._many_arrays(ref, depth) or self._many_objects(ref, depth)
+
+    def _many_arrays(self, ref: Ref, depth: int) -> bool:
+        for form in self._algebra.arrays(ref):
+            plan = self._emptiness.array_plan(form)
+            if form.counters or not self._emptiness.array_alive(plan, plan.start):
+                continue
+            if form.most is None and self._emptiness.is_alive(form.tail) and not form.unique:
+                return True
+            if any(self.has_many(form.item(place), depth - 1) for place in range(form.least)):
+                return True
+        return False
+
+    def _many_objects(self, ref: Ref, depth: int) -> bool:
+        for form in self._algebra.objects(ref):
+            plan = self._emptiness.object_plan(form)
+            if not self._emptiness.object_alive(plan, plan.start):
+                continue
+            if any(self.has_many(plan.value(plan.index[name]), depth - 1) for name in form.required):
+                return True
+            if form.most is not None and form.most <= max(form.least, len(form.required)):
+                continue
+            if not form.patterns and self._emptiness.is_alive(plan.cell_value(frozenset())):
+                return True
+            if any(self.has_many(plan.value(number), depth - 1) for number in range(len(plan.names))):
+                return True
+        return False
+
+    def _listed(self, ref: Ref, most: int) -> list[bytes]:
+        """Up to `most` different values of a reference, shortest first."""
+        found: list[bytes] = []
+        while len(found) < most:
+            text = self._emptiness.shortest(both(ref, self._apart(found)))
+            if text is None:
+                break
+            found.append(text)
+        return found
+
+
+def _matched(lists: list[list[bytes]]) -> list[int] | None:
+    """For each list the rank of one of its texts, all different; None if that cannot be."""
+    holder: dict[bytes, int] = {}
+    chosen = [0] * len(lists)
+
+    def place(number: int, tried: set[bytes]) -> bool:
+        for rank, text in enumerate(lists[number]):
+            if text in tried:
+                continue
+            tried.add(text)
+            if text not in holder or place(holder[text], tried):
+                holder[text] = number
+                chosen[number] = rank
+                return True
+        return False
+
+    return chosen if all(place(number, set()) for number in range(len(lists))) else None
+
+
