@@ -18,9 +18,9 @@ import grammars
 from runtime.config import EngineConfig
 from runtime.errors import ModelLoadError, UnsupportedModelError
 from runtime.kernels.contract import AttentionLayer
+from runtime.model import demo
 from runtime.model.discovery import attach, discover, freeze_rope, use_paged_attention
 
-EMBEDDED_MODEL = Path(__file__).parent / "demo"
 _GENERATION_DEFAULTS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 _FALLBACK_CONTEXT = 4096
 
@@ -106,12 +106,12 @@ def _load(config: EngineConfig) -> LoadedModel:
 def _model_path(config: EngineConfig) -> str:
     """A folder, checked to be one, or a hub id, left to the hub."""
     if config.model_path is None:
-        if not (EMBEDDED_MODEL / "config.json").is_file():
+        if not (demo.PATH / "config.json").is_file():
             raise ModelLoadError(
-                f"the embedded model is missing: no config.json in {EMBEDDED_MODEL}. "
+                f"the embedded model is missing: no config.json in {demo.PATH}. "
                 "Reinstall sgl-lite, or give model_path"
             )
-        return str(EMBEDDED_MODEL)
+        return str(demo.PATH)
     path = Path(config.model_path).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
