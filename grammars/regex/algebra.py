@@ -14,6 +14,7 @@ from grammars.regex.nodes import (
     ANY,
     EMPTY,
     EPSILON,
+    Count,
     Kind,
     Node,
     cat,
@@ -25,8 +26,6 @@ from grammars.regex.nodes import (
     words,
 )
 
-Count = tuple[int, int | None]
-
 
 def alt(parts: Iterable[Node]) -> Node:
     """Every text of any of the parts."""
@@ -37,6 +36,7 @@ def alt(parts: Iterable[Node]) -> Node:
     if len(members) > 1:
         _merge_texts(members)
         _merge_counters(members)
+        _absorb(members)
     if EPSILON.key in members and any(node.nullable for node in members.values() if node is not EPSILON):
         del members[EPSILON.key]
     if len(members) < 2:
@@ -51,7 +51,13 @@ def alt(parts: Iterable[Node]) -> Node:
     finite = [part.longest for part in ordered if part.longest is not None]
     if len(finite) == len(ordered):
         node.longest = max(finite)
+    node.dense = all(part.dense for part in ordered) and _lengths_touch(ordered)
     return node
+
+
+def _lengths_touch(members: tuple[Node, ...]) -> bool:
+    """Whether the lengths of the members, each a range, make one range."""
+    return len(_joined([(node.shortest, node.longest) for node in members])) == 1
 
 
 def both(parts: Iterable[Node]) -> Node:
@@ -63,6 +69,9 @@ def both(parts: Iterable[Node]) -> Node:
     if len(members) > 1:
         _intersect_texts(members)
         _intersect_lengths(members)
+        for node in [node for node in members.values() if node.kind is Kind.ALT]:
+            if any(part.key in members for part in node.parts):
+                del members[node.key]
     if EMPTY.key in members or any(negate(node).key in members for node in members.values() if node.kind is Kind.NOT):
         return EMPTY
     if len(members) < 2:
@@ -123,6 +132,29 @@ def _merge_texts(members: dict[bytes, Node]) -> None:
             del members[node.key]
         merged = chars(CharSet.of(span for node in sets for span in node.chars.ranges))
         members[merged.key] = merged
+
+
+def _absorb(members: dict[bytes, Node]) -> None:
+    """`x | x & y` is `x`, and so is `x | LOOK(y)x`."""
+    demands = {key: _demands(node) for key, node in members.items() if not node.plain}
+    if all(len(demand) == 1 for demand in demands.values()):
+        return
+    for key in members:
+        demands.setdefault(key, frozenset((key,)))
+    for key, demand in demands.items():
+        if len(demand) > 1 and any(other < demand for other in demands.values()):
+            del members[key]
+
+
+def _demands(node: Node) -> frozenset[bytes]:
+    """Keys of the terms that a text of `node` must all satisfy."""
+    if node.kind is Kind.BOTH:
+        return frozenset(part.key for part in node.parts)
+    if node.kind is Kind.CAT and node.parts[0].kind is Kind.LOOK:
+        condition, tail = node.parts[0].parts[0], node.parts[1]
+        looks = condition.parts if condition.kind is Kind.BOTH else (condition,)
+        return frozenset((tail.key, *(digest(Kind.LOOK, part.key) for part in looks)))
+    return frozenset((node.key,))
 
 
 def _intersect_texts(members: dict[bytes, Node]) -> None:
@@ -194,9 +226,12 @@ def _merge_counters(members: dict[bytes, Node]) -> None:
 
 def _frontier(group: list[Node]) -> list[Node]:
     """Terms of one shape, as few as the counters allow."""
-    table = {counters(node): node for node in group}
-    for place in range(len(next(iter(table)))):
+    table = {node.counts: node for node in group}
+    places = len(group[0].counts)
+    for place in range(places):
         table = _merge_place(table, place)
+    if places == 1:
+        return list(table.values())
     kept: dict[tuple[Count, ...], Node] = {}
     for counts in sorted(table, key=_width, reverse=True):
         if not any(_within(counts, other) for other in kept):
@@ -206,34 +241,30 @@ def _frontier(group: list[Node]) -> list[Node]:
 
 def _merge_place(table: dict[tuple[Count, ...], Node], place: int) -> dict[tuple[Count, ...], Node]:
     """Join terms that differ in one counter only, where the joint counts have no gap."""
-    rows: dict[tuple[Count, ...], list[tuple[Count, ...]]] = {}
+    rows: dict[tuple[Count, ...], list[Count]] = {}
     for counts in table:
-        rows.setdefault(counts[:place] + counts[place + 1 :], []).append(counts)
+        rows.setdefault(counts[:place] + counts[place + 1 :], []).append(counts[place])
     merged: dict[tuple[Count, ...], Node] = {}
-    for row in rows.values():
-        row.sort(key=lambda counts: (counts[place][0], _size(counts[place][1])))
-        current = row[0]
-        for counts in row[1:]:
-            (least, most), (low, high) = current[place], counts[place]
-            if most is not None and low > most + 1:
-                merged[current] = table[current] if current in table else with_counters(table[row[0]], current)
-                current = counts
-            elif most is not None and (high is None or high > most):
-                current = (*current[:place], (least, high), *current[place + 1 :])
-        merged[current] = table[current] if current in table else with_counters(table[row[0]], current)
+    for others, spans in rows.items():
+        template = table[(*others[:place], spans[0], *others[place:])]
+        for span in _joined(spans) if len(spans) > 1 else spans:
+            counts = (*others[:place], span, *others[place:])
+            merged[counts] = table[counts] if counts in table else with_counters(template, counts)
     return merged
 
 
-def counters(node: Node) -> tuple[Count, ...]:
-    """The bounds of the REPEAT factors of a chain, in order."""
-    found: list[Count] = []
-    while node.kind is Kind.CAT:
-        if node.parts[0].kind is Kind.REPEAT:
-            found.append((node.parts[0].least, node.parts[0].most))
-        node = node.parts[1]
-    if node.kind is Kind.REPEAT:
-        found.append((node.least, node.most))
-    return tuple(found)
+def _joined(spans: list[Count]) -> list[Count]:
+    """The union of ranges of counts, as few ranges as possible."""
+    joined: list[Count] = []
+    for least, most in sorted(spans, key=lambda span: span[0]):
+        last = joined[-1][1] if joined else -2
+        if last is None:
+            break
+        if joined and least <= last + 1:
+            joined[-1] = (joined[-1][0], None if most is None else max(last, most))
+        else:
+            joined.append((least, most))
+    return joined
 
 
 def with_counters(node: Node, counts: tuple[Count, ...]) -> Node:

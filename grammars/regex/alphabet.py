@@ -22,21 +22,31 @@ class Prefix:
     """An unfinished UTF-8 character: `depth` more bytes make one of the code points `low..high`.
 
     mask:     the classes of these code points
-    children: (byte, Prefix) for every next byte that does not finish it (empty when depth is 1)
     classes:  int32[256], the class that a byte finishes with, NO_CLASS where it does not finish
+    children: the next bytes that do not finish it, with the Prefix that they make. Bytes are listed together where what
+              they make is alike: the same depth, the same next bytes, one and the same class.
     """
 
     __slots__ = ("children", "classes", "depth", "high", "low", "mask")
 
     def __init__(self, low: int, high: int, depth: int, mask: int) -> None:
         self.low, self.high, self.depth, self.mask = low, high, depth, mask
-        self.children: list[tuple[int, Prefix]] | None = None
+        self.children: list[tuple[NDArray[np.int64], Prefix]] | None = None
         self.classes: NDArray[np.int32] = np.full(256, NO_CLASS, np.int32)
 
     def first_bytes(self) -> tuple[int, int]:
         """The least and the greatest next byte."""
         shift = 6 * (self.depth - 1)
         return 0x80 | (self.low >> shift & 0x3F), 0x80 | (self.high >> shift & 0x3F)
+
+
+def _grouped(children: list[tuple[int, Prefix]]) -> list[tuple[NDArray[np.int64], Prefix]]:
+    groups: dict[object, tuple[list[int], Prefix]] = {}
+    for byte, prefix in children:
+        alike = prefix.mask & (prefix.mask - 1) == 0
+        key = (prefix.mask, prefix.depth, *prefix.first_bytes()) if alike else byte
+        groups.setdefault(key, ([], prefix))[0].append(byte)
+    return [(np.array(members), prefix) for members, prefix in groups.values()]
 
 
 class Alphabet:
@@ -97,10 +107,10 @@ class Alphabet:
                 return length
         return 4
 
-    def children(self, prefix: Prefix) -> list[tuple[int, Prefix]]:
+    def children(self, prefix: Prefix) -> list[tuple[NDArray[np.int64], Prefix]]:
         """`prefix.children`, made on the first call, with `prefix.classes`."""
         if prefix.children is None:
-            prefix.children = []
+            children: list[tuple[int, Prefix]] = []
             shift = 6 * (prefix.depth - 1)
             for digit in range(prefix.low >> shift, (prefix.high >> shift) + 1):
                 byte = 0x80 | (digit & 0x3F)
@@ -108,7 +118,8 @@ class Alphabet:
                     prefix.classes[byte] = self.class_of(digit)
                 else:
                     low, high = max(prefix.low, digit << shift), min(prefix.high, (digit + 1 << shift) - 1)
-                    prefix.children.append((byte, self._prefix(low, high, prefix.depth - 1)))
+                    children.append((byte, self._prefix(low, high, prefix.depth - 1)))
+            prefix.children = _grouped(children)
         return prefix.children
 
     def _prefix(self, low: int, high: int, depth: int) -> Prefix:
@@ -121,13 +132,14 @@ class Alphabet:
         leads = [(byte, (byte & 0x1F) << 6, 1) for byte in range(0xC2, 0xE0)]
         leads += [(byte, (byte & 0x0F) << 12, 2) for byte in range(0xE0, 0xF0)]
         leads += [(byte, (byte & 0x07) << 18, 3) for byte in range(0xF0, 0xF5)]
-        root.children = []
+        children: list[tuple[int, Prefix]] = []
         for byte, first, depth in leads:
             low = max(first, (0, 0x80, 0x800, 0x10000)[depth])
             high = min(
                 first + (1 << 6 * depth) - 1, MAX_CODE_POINT, SURROGATES[0] - 1 if byte == 0xED else MAX_CODE_POINT
             )
-            root.children.append((byte, self._prefix(low, high, depth)))
+            children.append((byte, self._prefix(low, high, depth)))
+        root.children = _grouped(children)
         return root
 
 

@@ -1,8 +1,8 @@
 """Assertions at the edges of a pattern, turned into plain terms.
 
 In: a parsed pattern, whose anchors and look-arounds are LOOK and BEHIND. Out: an equal term for the whole text, in
-which those at the beginning and the end are gone: there, `BEHIND(c)` asks for a known text so far, and `LOOK(c)` holds the
-rest to `c`, which is an intersection. What is left in the middle is left to the derivatives.
+which those at the beginning and the end are gone: there, `BEHIND(c)` asks for a known text so far, and `LOOK(c)` holds
+the rest to `c`, which is an intersection. What is left in the middle is left to the derivatives.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ class Deriver:
         """`branches`, where the text from here on is in `rest`."""
         if rest is ALL:
             return branches
-        return _pairs(self.derive(rest), branches, lambda condition, after: _follow(look(condition), after))
+        return _pairs(self.derive(rest), branches, _guard)
 
     def _repeat(self, node: Node) -> Branches:
         most = None if node.most is None else node.most - 1
@@ -182,8 +182,19 @@ class Deriver:
 def _follow(rest: Node, tail: Node) -> Node:
     """`rest`, then `tail`, as a set of chains."""
     if rest.kind is Kind.ALT:
-        return alt(cat(part, tail) for part in rest.parts)
-    return cat(rest, tail)
+        return alt(_follow(part, tail) for part in rest.parts)
+    return _guard(rest.parts[0], tail) if rest.kind is Kind.LOOK else cat(rest, tail)
+
+
+def _guard(rest: Node, tail: Node) -> Node:
+    """`LOOK(rest)`, then `tail`, with one LOOK at the head of a chain at most."""
+    if tail.kind is Kind.ALT:
+        return alt(_guard(rest, part) for part in tail.parts)
+    if tail.kind is Kind.LOOK:
+        return look(both((rest, tail.parts[0])))
+    if tail.kind is Kind.CAT and tail.parts[0].kind is Kind.LOOK:
+        return cat(look(both((rest, tail.parts[0].parts[0]))), tail.parts[1])
+    return cat(look(rest), tail)
 
 
 def _pairs(left: Branches, right: Branches, combine: Callable[[Node, Node], Node]) -> Branches:

@@ -34,11 +34,24 @@ class _Pending(NamedTuple):
 
 
 class _Split(NamedTuple):
-    """An unfinished character that decides: `targets[class]` is the state after a character of that class."""
+    """An unfinished character that decides where to go on."""
 
     prefix: Prefix
-    targets: NDArray[np.int32]
-    targets_number: int
+    exits: _Exits
+
+
+class _Exits:
+    """The states after each class of characters: as disjoint (mask, state), and as int32[classes + 1] or DEAD."""
+
+    __slots__ = ("by_class", "by_mask", "live")
+
+    def __init__(self, by_mask: tuple[tuple[int, int], ...], alphabet: Alphabet) -> None:
+        self.by_mask = by_mask
+        self.live = 0
+        self.by_class: NDArray[np.int32] = np.full(alphabet.size + 1, DEAD, np.int32)
+        for mask, state in by_mask:
+            self.live |= mask
+            self.by_class[alphabet.members(mask)] = state
 
 
 class Dfa:
@@ -51,7 +64,7 @@ class Dfa:
         self._limits = limits
         self._states: list[Node | _Pending | _Split] = []
         self._numbers: dict[object, int] = {}
-        self._signatures: dict[bytes, int] = {}
+        self._exits: dict[tuple[tuple[int, int], ...], _Exits] = {}
         self.table: NDArray[np.int32] = np.full((_FIRST_CAPACITY, 256), UNFILLED, np.int32)
         self.start = self._intern(root.key, root)
         self.has_text = self.distances.is_alive(root)
@@ -78,7 +91,8 @@ class Dfa:
             return length or 0
         if isinstance(content, _Pending):
             return content.depth + self.min_bytes(content.target)
-        return content.prefix.depth + min(self.min_bytes(target) for target in self._live_targets(content))
+        inside = content.prefix.mask
+        return content.prefix.depth + min(self.min_bytes(end) for mask, end in content.exits.by_mask if mask & inside)
 
     def witness(self, state: int) -> bytes:
         """A shortest completion; among these, one of plain letters and digits where possible."""
@@ -98,10 +112,6 @@ class Dfa:
             if self.min_bytes(int(row[byte])) == distance:
                 return int(row[byte]), byte
         raise AssertionError(f"state {state} has no completion of {distance + 1} bytes")
-
-    def _live_targets(self, split: _Split) -> list[int]:
-        targets = split.targets[self.alphabet.members(split.prefix.mask)]
-        return np.unique(targets[targets >= 0]).tolist()
 
     def _intern(self, key: object, content: Node | _Pending | _Split) -> int:
         found = self._numbers.get(key)
@@ -128,31 +138,34 @@ class Dfa:
             after = target if depth == 1 else self._pending(depth - 1, 0x80, 0xBF, target)
             row[low : high + 1] = after
         else:
-            row = self._fill_split(content.prefix, content.targets, content.targets_number)
+            row = self._fill_split(content.prefix, content.exits)
         self.table[state] = row
 
     def _fill_between(self, node: Node) -> NDArray[np.int32]:
-        targets = np.full(self.alphabet.size + 1, DEAD, np.int32)
-        for mask, rest in self.deriver.derive(node):
-            if rest.plain or self.distances.is_alive(rest):
-                targets[self.alphabet.members(mask)] = self._intern(rest.key, rest)
-        number = self._signatures.setdefault(targets.tobytes(), len(self._signatures))
-        return self._fill_split(self.alphabet.root, targets, number)
+        by_mask = tuple(
+            (mask, self._intern(rest.key, rest))
+            for mask, rest in self.deriver.derive(node)
+            if rest.plain or self.distances.is_alive(rest)
+        )
+        exits = self._exits.get(by_mask)
+        if exits is None:
+            exits = self._exits[by_mask] = _Exits(by_mask, self.alphabet)
+        return self._fill_split(self.alphabet.root, exits)
 
-    def _fill_split(self, prefix: Prefix, targets: NDArray[np.int32], number: int) -> NDArray[np.int32]:
+    def _fill_split(self, prefix: Prefix, exits: _Exits) -> NDArray[np.int32]:
         children = self.alphabet.children(prefix)
-        row = targets[prefix.classes]  # NO_CLASS is the last entry, which is DEAD
-        for byte, child in children:
-            row[byte] = self._inside(child, targets, number)
+        row = exits.by_class[prefix.classes]  # NO_CLASS is the last entry, which is DEAD
+        for members, child in children:
+            if child.mask & exits.live:
+                row[members] = self._inside(child, exits)
         return row
 
-    def _inside(self, prefix: Prefix, targets: NDArray[np.int32], number: int) -> int:
+    def _inside(self, prefix: Prefix, exits: _Exits) -> int:
         """The state in the middle of a character."""
-        ends = targets[self.alphabet.members(prefix.mask)]
-        first = int(ends[0])
-        if (ends == first).all():
-            return DEAD if first == DEAD else self._pending(prefix.depth, *prefix.first_bytes(), first)
-        return self._intern((prefix, number), _Split(prefix, targets, number))
+        for mask, state in exits.by_mask:
+            if prefix.mask & mask == prefix.mask:
+                return self._pending(prefix.depth, *prefix.first_bytes(), state)
+        return self._intern((prefix, exits), _Split(prefix, exits))
 
     def _pending(self, depth: int, low: int, high: int, target: int) -> int:
         content = _Pending(depth, low, high, target)

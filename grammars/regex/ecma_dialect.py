@@ -1,7 +1,7 @@
 """Regular expressions as ECMA-262 has them and JSON Schema means them: over code points, as with the `u` flag.
 
 In: a pattern. Out: a term. Tolerant where the `u` flag is strict and the meaning is plain (`\\-`, `[\\w-.]`, a lone
-`{`), because schemas in use are; also reads `(?i)` at the start, `(?i:...)` and `(?P<name>...)`, which other validators know.
+`{`), because schemas in use are; also reads `(?i)` at the start, `(?i:...)` and `(?P<name>...)`, as others do.
 """
 
 from __future__ import annotations

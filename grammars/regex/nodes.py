@@ -42,6 +42,10 @@ class Kind(IntEnum):
     CLOSED = 11
 
 
+Count = tuple[int, int | None]
+"""How often: at least, at most (None: no bound)."""
+
+
 class Node:
     """A term. Build with the functions below, never directly.
 
@@ -53,14 +57,17 @@ class Node:
     nullable: whether the empty text is in it; None where that depends on the surroundings
     low:      a lower bound on the bytes of its shortest text, exact if `plain`
     shortest, longest: bounds on its texts' lengths in characters (None: no bound), exact if `plain`
+    dense:    between these every length occurs (said of `plain` terms only)
     plain:    built without BOTH, NOT, LOOK, BEHIND, CLOSED, hence not empty (but for EMPTY itself)
     open:     holds an assertion that sees the surroundings
     behind:   holds a BEHIND that sees the surroundings, so it changes with every character read before it
-    shape:    the key with the counters of the factors left out (None if it has none): what counter merging groups by
+    counts:   the bounds of the REPEATs among the factors of a chain, in order
+    shape:    the key with these bounds left out (None if there are none)
     """
 
     __slots__ = (
-        "behind", "chars", "depth", "high_word", "key", "kind", "least", "longest", "low", "low_word",
+        "behind", "chars", "counts", "dense", "depth", "high_word", "key", "kind", "least", "longest", "low",
+        "low_word",
         "most", "nullable", "open", "parts", "plain", "shape", "shortest", "words",
     )  # fmt: skip
 
@@ -77,8 +84,9 @@ class Node:
         self.low = 0
         self.shortest = 0
         self.longest: int | None = 0
-        self.plain = True
+        self.plain = self.dense = True
         self.open = self.behind = False
+        self.counts: tuple[Count, ...] = ()
         self.shape: bytes | None = None
 
     def __eq__(self, other: object) -> bool:
@@ -168,6 +176,7 @@ def _words(texts: tuple[str, ...], low: int, high: int, depth: int, key: bytes) 
     node.nullable = len(texts[low]) == depth
     sizes = [len(text) - depth for text in texts[low:high]]
     node.shortest, node.longest = min(sizes), max(sizes)
+    node.dense = len(set(sizes)) == node.longest - node.shortest + 1
     if not node.nullable:
         node.low = min(text_bytes(text, depth) for text in texts[low:high])
     return node
@@ -198,6 +207,7 @@ def cat(head: Node, tail: Node) -> Node:
 def _cat(head: Node, tail: Node) -> Node:
     node = operator(Kind.CAT, (head, tail), digest(Kind.CAT, head.key, tail.key))
     node.plain = head.plain and tail.plain
+    node.dense = head.dense and tail.dense
     node.low = head.low + tail.low
     node.shortest = head.shortest + tail.shortest
     node.longest = None if head.longest is None or tail.longest is None else head.longest + tail.longest
@@ -208,6 +218,7 @@ def _cat(head: Node, tail: Node) -> Node:
     else:
         node.nullable = True
     if head.shape is not None or tail.shape is not None:
+        node.counts = head.counts + tail.counts
         node.shape = digest(Kind.CAT, head.shape or head.key, tail.shape or tail.key)
     return node
 
@@ -255,20 +266,27 @@ def repeat(node: Node, least: int, most: int | None) -> Node:
     if most is not None and node.longest is not None:
         result.longest = most * node.longest
     result.nullable = True if least == 0 else node.nullable
+    result.dense = node.dense and _rounds_touch(node.shortest, node.longest, least, most)
+    result.counts = ((least, most),)
     result.shape = digest(Kind.REPEAT, node.key)
     return result
 
 
+def _rounds_touch(shortest: int, longest: int | None, least: int, most: int | None) -> bool:
+    """Whether `least` to `most` rounds of `shortest` to `longest` each add up to every number between the extremes.
+
+    k rounds give `k * shortest` to `k * longest`. If those of `least` and `least + 1` rounds touch, all later ones do.
+    """
+    if longest is None and least > 0:
+        return True
+    return most == least or (least + 1) * shortest <= least * (longest or 0) + 1
+
+
 def _multiply(inner: Node, least: int, most: int | None) -> tuple[int, int | None] | None:
     """The bounds of a repeated REPEAT as one REPEAT, None if its counts would have gaps."""
-    if inner.most is None:
-        if inner.least > 1 and least == 0:
-            return None
-        return inner.least * least, None
-    # Counts of k rounds are [k * inner.least, k * inner.most]; those of k and k + 1 rounds must touch, from `least` on.
-    if most != least and (least + 1) * inner.least > least * inner.most + 1:
+    if not _rounds_touch(inner.least, inner.most, least, most):
         return None
-    return inner.least * least, None if most is None else inner.most * most
+    return inner.least * least, None if most is None or inner.most is None else inner.most * most
 
 
 MAX_COPIES = 1000

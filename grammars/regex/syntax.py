@@ -258,7 +258,7 @@ class Parser(ABC):
         self.position += count
         return int(digits, 16)
 
-    def skip_trivia(self) -> None:  # noqa: B027: most dialects have none
+    def skip_trivia(self) -> None:  # noqa: B027
         """Skip what means nothing here: comments, and white space in verbose mode."""
 
     def fail(self, message: str, position: int | None = None) -> NoReturn:
