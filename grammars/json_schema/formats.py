@@ -7,6 +7,7 @@ A format is enforced in every draft that names it or not: what is written then s
 
 from __future__ import annotations
 
+import re
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -18,13 +19,11 @@ from grammars.json_schema.time_formats import date, date_time, duration, time
 from grammars.limits import DEFAULT_LIMITS
 from grammars.regex import Language
 
-MAX_HOSTNAME = 253
+LONG, SHORT = 63, 30
+"""Characters of a label: as the standard has them, and so that seven with a long one among them stay within 253."""
 IDN_LABEL = 12
 """Characters of a label with letters beyond ASCII: its Punycode stays within 63 then, whatever they are."""
-IDN_HOSTNAME = 44
-"""Characters of a host name with such labels: within 253 in Punycode."""
 
-LABEL = "[0-9A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?"
 ATOM = "[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]+"
 QUOTED = r'"(?:[ !#-\[\]-~]|\\[ -~])*"'
 
@@ -42,11 +41,13 @@ def _made(name: str) -> Language:
 
 
 def hostname() -> Language:
-    """RFC 1123: labels of letters, digits and inner hyphens. Without labels that begin with two characters and `--`,
-    which RFC 5890 reserves: whether an `xn--` label is valid Punycode is not regular."""
-    name = Language.parse(f"{LABEL}(?:\\.{LABEL})*", dialect="python")
-    reserved = Language.parse(r"(?:.*\.)?[^.]{2}--.*", dialect="python")
-    return name & Language.length(1, MAX_HOSTNAME) - reserved
+    """RFC 1123: labels of letters, digits and inner hyphens, 253 characters in all.
+
+    Left out: labels with `--` after two characters, which RFC 5890 reserves (whether an `xn--` label is Punycode is
+    not regular), and names of more labels, or more long ones, than `_within_253` has.
+    """
+    letter = "[0-9A-Za-z]"
+    return _parse(_within_253(_label(letter, LONG), _label(letter, SHORT)))
 
 
 def idn_hostname() -> Language:
@@ -54,15 +55,26 @@ def idn_hostname() -> Language:
 
     Left out: scripts from right to left, combining marks, and characters that depend on their neighbours.
     """
-    letters = Language.char_class(_idna_letters())
-    digit = Language.char_class([(48, 57)])
-    end = letters | digit | Language.char_class([(97, 122)])
-    inner = (end | Language.literal("-")).repeat(0, IDN_LABEL - 2)
-    label = end | end + inner + end
-    dot = Language.literal(".")
-    name = (label + (dot + label).repeat(0, None)) & Language.length(1, IDN_HOSTNAME)
-    reserved = Language.parse(r"(?:.*\.)?[^.]{2}--.*", dialect="python")
-    return hostname() | name - reserved
+    letters = "".join(chr(low) if low == high else f"{chr(low)}-{chr(high)}" for low, high in _idna_letters())
+    native, dot = _parse(_label(f"[0-9a-z{letters}]", IDN_LABEL)), _parse(r"\.")
+    short = _label("[0-9A-Za-z]", SHORT)
+    before, after = _parse(f"(?:{short}\\.){{0,2}}"), _parse(f"(?:\\.{short}){{0,2}}")
+    mixed = before + native + (dot + native).repeat(0, 1) + after
+    return hostname() | mixed | native + (dot + native).repeat(0, 2)
+
+
+def _label(letter: str, most: int) -> str:
+    """One to `most` characters, hyphens inside, but not both the third and the fourth."""
+    inner = f"{letter[:-1]}-]"
+    return (
+        f"(?:{letter}(?:{inner}{{0,2}}{letter})?"
+        f"|{letter}{inner}(?:{letter}{inner}|-{letter}){inner}{{0,{most - 5}}}{letter})"
+    )
+
+
+def _within_253(long: str, short: str) -> str:
+    """Labels with points between: three long ones, or seven of which one is long."""
+    return f"{long}(?:\\.{long}){{0,2}}|(?:{short}\\.){{0,2}}{long}(?:\\.{short}){{0,4}}"
 
 
 def email() -> Language:
@@ -77,24 +89,24 @@ def idn_email() -> Language:
 
 
 def _mailbox(atom: str, quoted: str, host: Language) -> Language:
-    local = Language.parse(f"{atom}(?:\\.{atom})*|{quoted}", dialect="python") & Language.length(1, 64)
-    bracketed = Language.parse(f"\\[(?:{uri_formats.IPV4}|IPv6:(?:{uri_formats.IPV6}))\\]", dialect="python")
+    local = _parse(f"{atom}(?:\\.{atom})*|{quoted}") & Language.length(1, 64)
+    bracketed = _parse(f"\\[(?:{uri_formats.IPV4}|IPv6:(?:{uri_formats.IPV6}))\\]")
     return local + Language.literal("@") + (host | bracketed)
 
 
 def uuid() -> Language:
     """RFC 9562: any version and variant, either case."""
-    return Language.parse("[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", dialect="python")
+    return _parse("[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 def json_pointer() -> Language:
     """RFC 6901."""
-    return Language.parse(POINTER, flags=16, dialect="python")
+    return _parse(POINTER, re.DOTALL)
 
 
 def relative_json_pointer() -> Language:
     """draft-handrews-relative-json-pointer-01."""
-    return Language.parse(f"(?:0|[1-9][0-9]*)(?:#|{POINTER})", flags=16, dialect="python")
+    return _parse(f"(?:0|[1-9][0-9]*)(?:#|{POINTER})", re.DOTALL)
 
 
 POINTER = "(?:/(?:[^/~]|~[01])*)*"
@@ -116,6 +128,10 @@ def _idna_letters() -> list[tuple[int, int]]:
         else:
             ranges.append((code, code))
     return ranges
+
+
+def _parse(pattern: str, flags: int = 0) -> Language:
+    return Language.parse(pattern, flags, dialect="python")
 
 
 _MAKERS: dict[str, Callable[[], Language]] = {
