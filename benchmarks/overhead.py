@@ -39,7 +39,7 @@ class NoModel:
 
 
 def microseconds_a_step(
-    batch: int, steps: int, waiting: int = 0, read: bool = False, stop: tuple[str, ...] = ()
+    batch: int, steps: int, waiting: int = 0, read: bool = False, stop: tuple[str, ...] = (), churn: bool = False
 ) -> float:
     model = FakeModel(context_length=1 << 20)
     grammar_runner = GrammarRunner(model.vocabulary, (model.vocab_size + 31) // 32)
@@ -59,7 +59,8 @@ def microseconds_a_step(
     )
     for index in range(batch + waiting):
         prompt = (*range(3, 99), 100 + index % 200, index % 7)
-        sampling = SamplingParams(max_tokens=100_000, temperature=0.0, ignore_eos=True, stop=stop)
+        max_tokens = 8 + index % 40 if churn else 100_000
+        sampling = SamplingParams(max_tokens=max_tokens, temperature=0.0, ignore_eos=True, stop=stop)
         request = Request(str(index), GenerateRequest(prompt=prompt, sampling=sampling), print, None)
         if read:
             request._listeners.append(lambda output: None)

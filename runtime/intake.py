@@ -11,6 +11,8 @@ import threading
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+
 from runtime.active_request import ActiveRequest
 from runtime.api import GenerateRequest, SamplingParams
 from runtime.cache.prefix_cache import PrefixCache
@@ -135,10 +137,13 @@ class Intake:
         if isinstance(prompt, str):
             prompt_ids = tuple(self.encode(prompt))
         else:
-            prompt_ids = tuple(int(token_id) for token_id in prompt)
-            for token_id in prompt_ids:
-                if not 0 <= token_id < self._vocab_size:
-                    raise RequestError(f"prompt: token id {token_id} is not in 0..{self._vocab_size - 1}")
+            given = np.asarray(prompt)
+            if given.size and given.dtype.kind not in "iu":
+                raise RequestError(f"prompt: token ids must be integers, not {given.dtype}")
+            outside = given[(given < 0) | (given >= self._vocab_size)]
+            if outside.size:
+                raise RequestError(f"prompt: token id {outside[0]} is not in 0..{self._vocab_size - 1}")
+            prompt_ids = tuple(given.tolist())
         return prompt_ids or (self._beginning(),)
 
     def _beginning(self) -> int:

@@ -28,6 +28,10 @@ from runtime.scheduler.policy import AdmissionPolicy, LongestPrefixMatch
 from runtime.scheduler.waiting import WaitingQueue
 
 
+REORDER_AFTER = 16
+"""Admissions for which an order of the waiting serves."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """What a step brought one branch. token_id: the drawn token, not yet part of the branch; None if none was drawn.
@@ -63,6 +67,9 @@ class Scheduler:
         """By rank, best first."""
         self.num_preemptions = 0
         self._in_step: list[tuple[Branch, ScheduledRequest]] = []
+        self._order: list[Branch] = []
+        """What is left of the policy's last order, the next one last."""
+        self._num_ordered = 0
 
     @property
     def has_work(self) -> bool:
@@ -82,8 +89,8 @@ class Scheduler:
             if branch.table is not None:
                 budget -= self._catch_up(branch, budget - later)
         if preempted == self.num_preemptions and budget and len(self.running) < self.max_running and len(self.waiting):
-            for branch in self.policy.order(self.waiting, self.cache):
-                if not budget or len(self.running) == self.max_running or not self._admit(branch):
+            while budget and len(self.running) < self.max_running and (branch := self._next_waiting()) is not None:
+                if not self._admit(branch):
                     break
                 budget -= self._catch_up(branch, budget)
         if not self._in_step:
@@ -113,6 +120,15 @@ class Scheduler:
             self._release(branch)
         elif branch in self.waiting:
             self.waiting.remove(branch)
+
+    def _next_waiting(self) -> Branch | None:
+        """Who is to be admitted next. An order serves for several admissions: to make it may cost more than a step."""
+        while self._order and self._order[-1] not in self.waiting:
+            self._order.pop()
+        if self._num_ordered - len(self._order) >= min(REORDER_AFTER, self._num_ordered):
+            self._order = self.policy.order(self.waiting, self.cache)[::-1]
+            self._num_ordered = len(self._order)
+        return self._order[-1] if self._order else None
 
     def _admit(self, branch: Branch) -> bool:
         """Start a waiting branch from what the cache holds of it. False, and nothing changed, if there is no room."""
@@ -176,6 +192,7 @@ class Scheduler:
         self.running.remove(branch)
         self._release(branch)
         self.waiting.push(branch)
+        self._order.clear()
 
     def _release(self, branch: Branch) -> None:
         assert branch.table is not None

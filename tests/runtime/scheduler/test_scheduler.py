@@ -90,7 +90,7 @@ class Driver:
         sampling, tokens = branch.sampling, branch.token_ids.tolist()
         start = len(tokens)
         if sampling.prompt_logprobs is not None:
-            start = max(1, sampling.prompt_logprobs_start)
+            start = min(max(1, sampling.prompt_logprobs_start), branch.num_prompt)
         elif sampling.logprobs is not None:
             start = branch.num_prompt
         end = len(tokens) if sampling.logprobs is not None else branch.num_prompt
