@@ -20,7 +20,6 @@ from grammars.regex.nodes import (
     cat,
     chars,
     digest,
-    negate,
     operator,
     repeat,
     words,
@@ -67,12 +66,17 @@ def both(parts: Iterable[Node]) -> Node:
     if EMPTY.key in members:
         return EMPTY
     if len(members) > 1:
-        _intersect_texts(members)
-        _intersect_lengths(members)
-        for node in [node for node in members.values() if node.kind is Kind.ALT]:
-            if any(part.key in members for part in node.parts):
+        kinds = {node.kind for node in members.values()}
+        if Kind.CHARS in kinds or Kind.WORDS in kinds:
+            _intersect_texts(members)
+        if Kind.REPEAT in kinds:
+            _intersect_lengths(members)
+        for node in [node for node in members.values() if node.kind is Kind.ALT or node.kind is Kind.NOT]:
+            if node.kind is Kind.NOT and node.parts[0].key in members:
+                return EMPTY
+            if node.kind is Kind.ALT and any(part.key in members for part in node.parts):
                 del members[node.key]
-    if EMPTY.key in members or any(negate(node).key in members for node in members.values() if node.kind is Kind.NOT):
+    if EMPTY.key in members:
         return EMPTY
     if len(members) < 2:
         return next(iter(members.values()), ALL)
@@ -190,25 +194,40 @@ def _meet(sets: list[Node], lists: list[Node]) -> Node:
 
 def _intersect_lengths(members: dict[bytes, Node]) -> None:
     """Bounds on the length meet at once, and go where another member keeps them anyway."""
-    bounds = [node for node in members.values() if node.kind is Kind.REPEAT and node.parts[0] is ANY]
+    least, most, shortest, longest, bounds = 0, None, 0, None, []
+    for node in members.values():
+        if node.kind is Kind.REPEAT and node.parts[0] is ANY:
+            bounds.append(node)
+            least, most = max(least, node.least), _least(most, node.most)
+        else:
+            shortest, longest = max(shortest, node.shortest), _least(longest, node.longest)
     if not bounds:
         return
     for node in bounds:
         del members[node.key]
-    least = max(node.least for node in bounds)
-    most = min((node.most for node in bounds if node.most is not None), default=None)
-    shortest = max((node.shortest for node in members.values()), default=0)
-    longest = min((node.longest for node in members.values() if node.longest is not None), default=None)
     if (most is not None and max(least, shortest) > most) or (longest is not None and longest < least):
         members[EMPTY.key] = EMPTY
         return
+    for node in [node for node in members.values() if node.kind is Kind.WORDS]:
+        del members[node.key]
+        fitting = words(text for text in node.texts() if least <= len(text) and (most is None or len(text) <= most))
+        members[fitting.key] = fitting
+        least, most = 0, None
     if shortest >= least:
         least = 0
     if longest is not None and (most is None or longest <= most):
         most = None
     if (least, most) != (0, None) or not members:
-        kept = repeat(ANY, least, most)
+        first = bounds[0]
+        kept = first if (least, most) == (first.least, first.most) else repeat(ANY, least, most)
         members[kept.key] = kept
+
+
+def _least(left: int | None, right: int | None) -> int | None:
+    """The tighter of two upper bounds."""
+    if left is None or right is None:
+        return right if left is None else left
+    return min(left, right)
 
 
 def _merge_counters(members: dict[bytes, Node]) -> None:

@@ -50,7 +50,7 @@ class Distances:
             return node.kind is not Kind.EMPTY
         if node.key in self._known:
             return self._known[node.key] != _NEVER
-        if any(_has_fitting_length(member) for member in _members(node)):
+        if _has_fitting_length(node) or any(_has_fitting_length(member) for member in _members(node)):
             return True
         return self.of(node) is not None
 

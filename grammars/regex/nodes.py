@@ -166,8 +166,7 @@ def subwords(node: Node, low: int, high: int, depth: int) -> Node:
         if len(word) - depth <= _SHORT_WORD:
             return words([word[depth:]])
     content = b"".join(number.to_bytes(8, "big") for number in (low, high, depth))
-    base = digest(Kind.WORDS, "\0".join(node.words).encode("utf-8", "surrogatepass")) if node.depth == 0 else node.key
-    return _words(node.words, low, high, depth, digest(Kind.WORDS, b"part", base, content))
+    return _words(node.words, low, high, depth, digest(Kind.WORDS, b"part", node.key, content))
 
 
 def _words(texts: tuple[str, ...], low: int, high: int, depth: int, key: bytes) -> Node:

@@ -21,6 +21,7 @@ from grammars.regex.charset import NO_CHAR, CharSet, Range
 from grammars.regex.nodes import ALL, EPSILON, Node, behind, cat, chain, chars, look, negate, repeat, words
 
 MAX_NESTING = 100
+_PLAIN_RUN = re.compile(r"[^\\.\[\]^$()*+?{}|]{2,}(?![*+?{]|\(\?#)")
 MAX_REPEAT = 4_294_967_294
 
 
@@ -85,6 +86,11 @@ class Parser(ABC):
         self.skip_trivia()
         while self.position < len(self.pattern) and self.pattern[self.position] not in "|)":
             start = self.position
+            plain = _PLAIN_RUN.match(self.pattern, start)
+            if plain is not None and not self.flags & (re.IGNORECASE | re.VERBOSE):
+                run.append(plain[0])
+                self.position = plain.end()
+                continue
             atom = self.atom()
             self.skip_trivia()
             if atom is None:
