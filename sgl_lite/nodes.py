@@ -189,6 +189,9 @@ class SpanEnd(Node):
 
     verify: bool
 
+    def label(self) -> str:
+        return "the end of the constrain block"
+
 
 def _nodes_of(value: Node | str) -> tuple[Node, ...]:
     if isinstance(value, Parts):

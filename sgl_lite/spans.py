@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 from sgl_lite.constraints import Constraint
 from sgl_lite.errors import SpanError
-from sgl_lite.json_brackets import JsonBrackets, opening_of
+from sgl_lite.json_brackets import JsonBrackets, closing_length, opening_of
 from sgl_lite.nodes import (
     ConstrainBegin,
     ConstrainEnd,
@@ -59,7 +59,7 @@ class _Block:
 
     held: the gen whose ending is not known yet; tail: what was added after it.
     ended: the block itself is over, its closing literal is awaited.
-    certain: nothing was added since a gen that completes the span.
+    closing: the literals after its end. certain: nothing was added since a gen that completes the span.
     """
 
     constraint: Constraint
@@ -67,6 +67,7 @@ class _Block:
     held: tuple[Gen, str] | None = None
     tail: list[Placed] = field(default_factory=list)
     ended: bool = False
+    closing: str = ""
     certain: bool = False
 
     def after(self) -> str:
@@ -199,9 +200,11 @@ class SpanPlanner:
             self._block = None
             return [*out, Placed(SpanEnd(verify=False), where), *self._outside(node, where)]
         assert block.brackets is not None
-        closed_at = block.brackets.feed(node.text)
-        closing = node.text if closed_at is None else node.text[:closed_at]
-        block.tail.append(Placed(SpanText(closing), where))
+        before = block.closing
+        block.closing += node.text
+        length = closing_length(block.brackets.open, block.closing)
+        closed_at = None if length is None else length - len(before)
+        block.tail.append(Placed(SpanText(node.text[:closed_at]), where))
         if closed_at is None:
             if block.held is not None:
                 return []

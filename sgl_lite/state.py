@@ -79,7 +79,7 @@ class ProgramState:
         except BaseException:
             interpreter.abandon_span()
             raise
-        interpreter.add(ConstrainEnd(), call_site())
+        interpreter.add(ConstrainEnd(), where)
         if name is not None:
             interpreter.add(VarEnd(name), where)
             interpreter.cells[name].parse = constraint.parse

@@ -29,13 +29,13 @@ class TypedJson:
 
     @classmethod
     def of(cls, hint: Any) -> TypedJson:
-        """Errors: `ArgumentError` for what has no JSON form."""
+        """Objects of a type hold the type's keys and no others. Errors: `ArgumentError` for what has no JSON form."""
         if inspect.isroutine(hint):
             model = arguments_model(hint)
             return cls(model.model_json_schema(), lambda text: dict(model.model_validate_json(text)))
         try:
             adapter: TypeAdapter[Any] = TypeAdapter(_with_portable_dicts(hint))
-            return cls(adapter.json_schema(), adapter.validate_json)
+            return cls(_closed(adapter.json_schema()), adapter.validate_json)
         except PydanticUserError as error:
             raise ArgumentError(
                 f"{hint!r} has no JSON form ({str(error).splitlines()[0]}); "
@@ -62,6 +62,25 @@ def _with_portable_dicts(hint: Any) -> Any:
         return hint
     origin: Any = Union if isinstance(hint, UnionType) else get_origin(hint)
     return origin[portable]
+
+
+def _closed(schema: Any) -> Any:
+    """The schema with objects that hold no keys but those of their type, unless the type says `extra="allow"`."""
+    if not isinstance(schema, dict):
+        return schema
+    closed = dict(schema)
+    for key in ("properties", "patternProperties", "$defs"):
+        if key in closed:
+            closed[key] = {name: _closed(inner) for name, inner in closed[key].items()}
+    for key in ("items", "additionalProperties"):
+        if key in closed:
+            closed[key] = _closed(closed[key])
+    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        if key in closed:
+            closed[key] = [_closed(inner) for inner in closed[key]]
+    if "properties" in closed:
+        closed.setdefault("additionalProperties", False)
+    return closed
 
 
 def arguments_model(function: Callable[..., Any]) -> type[BaseModel]:

@@ -6,10 +6,11 @@ Deterministic, quick, and asynchronous like the engine: callbacks come from a th
 from __future__ import annotations
 
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from typing import Any
 
@@ -31,9 +32,9 @@ CHATML = SimpleTemplate(
 @cache
 def automaton_of(spec: Spec) -> ByteAutomaton:
     """Loaded only by tests that constrain: most need no grammar."""
-    from grammars import compiler
+    from grammars import front_ends
 
-    return compiler.automaton_of(spec)
+    return front_ends.automaton_of(spec)
 
 
 class Walker:
@@ -51,14 +52,24 @@ class Walker:
             return int(automaton.cross(context, local)[byte])
         return DEAD if following == DEAD else pack(context, following)
 
-    def after(self, text: str) -> int:
+    def after(self, text: str, written: bool = True) -> int:
+        """The state after `text`; `written`: it was there before, as a request's `constraint_prefix`."""
         state, data = self.automaton.start, text.encode()
         for offset, byte in enumerate(data):
             following = self.step(state, byte)
             if following == DEAD:
                 raise ConformError(data, offset, "something else")
             state = following
-        return state
+        begin_at = getattr(self.automaton, "begin_at", None)
+        return begin_at(state) if begin_at is not None and written and text else state
+
+    def accepts(self, prefix: str, text: str) -> bool:
+        state = self.after(prefix)
+        for byte in text.encode():
+            state = self.step(state, byte)
+            if state == DEAD:
+                return False
+        return self.automaton.is_accepting(state)
 
     def bend(self, prefix: str, wish: str, budget: int) -> str:
         """`wish` as far as it is possible, then the shortest completion; at most `budget` bytes."""
@@ -125,11 +136,17 @@ class FakeBackend:
     def _text(self, request: GenerateRequest) -> str:
         wish, budget = self.answer(request), request.sampling.max_tokens
         if request.constraint is None:
-            text = wish.encode()[:budget].decode(errors="ignore")
+            text, accepts = wish.encode()[:budget].decode(errors="ignore"), lambda _: True
         else:
-            text = Walker(automaton_of(request.constraint)).bend(request.constraint_prefix, wish, budget)
-        ends = [at for stop in request.sampling.stop if (at := text.find(stop)) >= 0]
-        return text[: min(ends)] if ends else text
+            walker = Walker(automaton_of(request.constraint))
+            text = walker.bend(request.constraint_prefix, wish, budget)
+            accepts = partial(walker.accepts, request.constraint_prefix)
+        stops = sorted(
+            (match.start() + len(stop), match.start())
+            for stop in request.sampling.stop
+            for match in re.finditer(re.escape(stop), text)
+        )
+        return next((text[:start] for _, start in stops if accepts(text[:start])), text)
 
     def _run(
         self,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sgl_lite.json_brackets import JsonBrackets, opening_of
+from sgl_lite.json_brackets import JsonBrackets, closing_length, opening_of
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,24 @@ def test_reading_stops_where_all_is_closed() -> None:
     assert brackets is not None
     assert brackets.feed("1, 2") is None
     assert brackets.feed(' ] , "b": {}\n} and so on') == len(' ] , "b": {}\n}')
+
+
+@pytest.mark.parametrize(
+    ("opened", "text", "length"),
+    [
+        ("{", "\n}", 2),
+        ('{"', '"}', 2),
+        ('{"', "} and", 1),
+        ("{[", "]} ]", 2),
+        ("{[", " }", 2),
+        ("[{", "]", 1),
+        ("{", "]", None),
+        ('{"', ": 1", None),
+        ("{", ', "a": {}} x', 10),
+    ],
+)
+def test_how_much_of_a_text_closes(opened: str, text: str, length: int | None) -> None:
+    assert closing_length(list(opened), text) == length
 
 
 def test_every_prefix_of_a_document() -> None:
