@@ -18,6 +18,7 @@ from grammars.limits import Limits
 from grammars.matcher import Matcher
 from grammars.spec import Spec
 from grammars.token_mask import TokenMasks
+from grammars.up_to import UpToAutomaton
 from grammars.vocabulary import Vocabulary
 
 
@@ -77,6 +78,10 @@ class CompiledGrammar:
                 if following == DEAD:
                     raise ConformError(prefix, offset, self._expected(state))
                 state = transitions.remember(state, bytes((byte,)), following)
+            if isinstance(self._automaton, UpToAutomaton) and prefix:
+                state = self._automaton.begin_at(state)
+                if state == DEAD:
+                    raise ConformError(prefix, len(prefix), f"text that can go on with {self._automaton.after!r}")
             if self._needed(state) == kernel.IMPOSSIBLE:
                 raise ConformError(prefix, len(prefix), "text that this vocabulary has tokens for")
             return state

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
-from grammars.automaton import ByteAutomaton
 from grammars.errors import ConstraintSyntaxError, UnsupportedConstraintError
-from grammars.limits import Limits
-from grammars.spec import JsonSchema, Spec
-
-FormatFactory = Callable[[Limits], Spec | ByteAutomaton]
+from grammars.library import LIBRARY, FormatFactory
 
 
 class FormatRegistry:
@@ -39,7 +34,8 @@ class FormatRegistry:
 
 
 FORMATS = FormatRegistry()
-FORMATS.register("json", lambda limits: JsonSchema(True))
+for _name, _factory in LIBRARY.items():
+    FORMATS.register(_name, _factory)
 
 register_format = FORMATS.register
 """`register_format(name, factory)`: `Format(name)` is then the spec or automaton that `factory(limits)` gives."""

@@ -32,7 +32,7 @@ class UpToAutomaton:
 
     def __init__(self, inner: ByteAutomaton, after: bytes, open_end: bool, limits: Limits) -> None:
         self._inner = Transitions(inner)
-        self._after = after
+        self.after = after
         self._open = open_end
         self._limits = limits
         self.remembers = inner.remembers
@@ -75,6 +75,14 @@ class UpToAutomaton:
         """Never asked: no row crosses."""
         return np.full(256, DEAD, dtype=np.int64)
 
+    def begin_at(self, state: int) -> int:
+        """The state for a text that was there before: no part of `after` is taken from it.
+
+        DEAD if no text goes on from there with `after`.
+        """
+        item = (self._items[state & LOCAL_MASK][0], 0)
+        return DEAD if self._completion(item) is None else self._local(item)
+
     def is_accepting(self, state: int) -> bool:
         return self._is_goal(self._items[state & LOCAL_MASK])
 
@@ -94,7 +102,7 @@ class UpToAutomaton:
         if local is None:
             local = self._locals[item] = len(self._items)
             if local >= self._limits.states:
-                raise ConstraintLimitError(f"more than {self._limits.states} states before {self._after!r}")
+                raise ConstraintLimitError(f"more than {self._limits.states} states before {self.after!r}")
             self._items.append(item)
             if local == len(self.table):
                 self.table = np.concatenate([self.table, np.full_like(self.table, UNFILLED)])
@@ -104,9 +112,9 @@ class UpToAutomaton:
     def _is_goal(self, item: Item) -> bool:
         """Whether the text may end here: `after` is written, or may follow."""
         state, matched = item
-        if matched == len(self._after) and (self._open or self._inner.is_accepting(state)):
+        if matched == len(self.after) and (self._open or self._inner.is_accepting(state)):
             return True
-        end = self._inner.advance_text(state, self._after)
+        end = self._inner.advance_text(state, self.after)
         return end != DEAD and (self._open or self._inner.is_accepting(end))
 
     def _step(self, item: Item, byte: int) -> Item:
@@ -164,7 +172,7 @@ class UpToAutomaton:
         return None
 
     def _bound(self, item: Item) -> int:
-        return max(0, self._inner.min_bytes(item[0]) - len(self._after))
+        return max(0, self._inner.min_bytes(item[0]) - len(self.after))
 
 
 def _prefix_function_rows(pattern: bytes) -> NDArray[np.int32]:

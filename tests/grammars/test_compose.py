@@ -255,3 +255,16 @@ def test_clear_errors() -> None:
         automaton_of(3)  # type: ignore[arg-type]
     with pytest.raises(UnsatisfiableConstraintError, match="no text"):
         automaton_of(Choice([Regex(r"a\bb"), Regex("(?!)")]))
+
+
+def test_what_follows_is_never_begun_by_what_was_there_before() -> None:
+    """Behind the prefix "{\\n", x + "\\n}" conforms; x = "}", whose "\\n" would be the prefix's, does not."""
+    inner = Regex(r"\{\s*(\"a\")?\s*\}")
+    letters = Vocabulary([*(bytes([byte]) for byte in range(128)), b""], eos_ids=[128])
+    grammar = compile(UpTo(inner, "\n}"), letters)
+    for prefix in ("{", "{\n", '{"a"\n'):
+        matcher = grammar.matcher(prefix=prefix)
+        assert matcher.is_accepting(), prefix
+        ended = grammar.matcher(prefix=prefix)
+        assert not ended.advance(ord("}")), prefix
+        assert ended.advance(ord("\n")) and ended.advance(ord("}")) and ended.is_accepting(), prefix
