@@ -117,6 +117,11 @@ class CfgAutomaton:
     def slice_key(self, local: int) -> Hashable | None:
         return None
 
+    remembers = False
+
+    def remember(self, before: int, text: bytes, after: int) -> int:
+        return after
+
     # Threads --------------------------------------------------------------------------------------------------------
 
     def _step(self, threads: Iterable[Thread], byte: int) -> Threads:
