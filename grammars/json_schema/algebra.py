@@ -8,6 +8,7 @@ whether it plainly cannot.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from grammars.errors import ConstraintLimitError, ConstraintSyntaxError, UnsupportedConstraintError
@@ -175,7 +176,7 @@ class Algebra:
         self._open: set[tuple[object, ...]] = set()
         self._array = _Shapes(ARRAY, ANY_ARRAY, meet_arrays, negate_array)
         self._object = _Shapes(OBJECT, ANY_OBJECT, meet_objects, negate_object)
-        self._constants: dict[str, int] = {}
+        self._constants: dict[int, Any] = {}
 
     # -- names -----------------------------------------------------------------------------------
 
@@ -458,13 +459,11 @@ class Algebra:
     def _values(self, values: tuple[Any, ...], sign: bool, shapes: _Shapes[F]) -> tuple[F, ...]:
         """`enum` and `const`, of the values of this type."""
         kind = list if shapes.bit == ARRAY else dict
+        if not sign:
+            apart = tuple(sorted({number for v in values if isinstance(v, kind) for number in self.constant(v)}))
+            return (replace(shapes.anything, apart=apart),)
         forms = [self._constant(value) for value in values if isinstance(value, kind)]
-        if sign:
-            return tuple(forms)
-        result: tuple[F, ...] = (shapes.anything,)
-        for form in forms:
-            result = self._product(result, tuple(shapes.negate(form)), shapes)
-        return result
+        return tuple(forms)
 
     def _constant(self, value: list[Any] | dict[str, Any]) -> Any:
         """The form of one array or object."""
@@ -476,8 +475,13 @@ class Algebra:
 
     def constant(self, value: Any) -> Ref:
         """The reference of one value."""
-        expression = OneOfValues((value,))
-        return literal(self._schemas.made(("constant", canonical(value)), expression))
+        number = self._schemas.made(("constant", canonical(value)), OneOfValues((value,)))
+        self._constants.setdefault(number, value)
+        return literal(number)
+
+    def constant_value(self, number: int) -> Any:
+        """The value of a constant, by the number in its reference."""
+        return self._constants[number]
 
     def _all_of(self, parts: Sequence[tuple[Expression, bool]], tracked: bool, shapes: _Shapes[F]) -> tuple[F, ...]:
         forms: tuple[F, ...] = (shapes.anything,)
@@ -609,12 +613,8 @@ def _without_evaluated(form: F) -> F:
     if isinstance(form, ObjectForm):
         if form.evaluated == NO_NAMES:
             return form
-        return ObjectForm(
-            form.named, form.classes, form.required, form.needs, form.least, form.most, form.order, NO_NAMES
-        )
-    if form.evaluated == (0, frozenset()):
-        return form
-    return ArrayForm(form.prefix, form.tail, form.least, form.most, form.counters, form.unique)
+        return replace(form, evaluated=NO_NAMES)
+    return form if form.evaluated == (0, frozenset()) else replace(form, evaluated=(0, frozenset()))
 
 
 def _fact_type(fact: Expression) -> int:

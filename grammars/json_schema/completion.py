@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from grammars.json_schema.emptiness import Emptiness
 from grammars.json_schema.names import NameCells
-from grammars.json_schema.plans import ArrayPlan, ObjectPlan
+from grammars.json_schema.plans import ArrayPlan, Cell, ObjectPlan
 from grammars.json_schema.refs import Ref
 from grammars.json_schema.texts import Texts
 
@@ -65,17 +65,17 @@ class Completion:
         if parts:
             yield b",".join(parts) + _closer(plan)
             return
-        names: list[tuple[str, int | None, Ref, int]] = [
-            (name, number, plan.value(number), plan.needs_met(number, name))
+        names: list[tuple[str, int | None, Cell | str, Ref]] = [
+            (name, number, name, plan.value(number))
             for number, name in enumerate(plan.names)
             if plan.may_follow(state, number)
         ]
         for cell in self._cells.of(frozenset(plan.names), plan.form.patterns):
             other = self._cells.shortest(plan, cell, state[5], state[4])
             if other is not None:
-                names.append((other, None, plan.cell_value(cell), plan.needs_met(None, cell)))
-        for name, number, value, met in names:
-            for ref, after in plan.branches(plan.after(state, number, name, True), value, met):
+                names.append((other, None, other, plan.cell_value(cell)))
+        for name, number, place, value in names:
+            for ref, after in plan.steps(state, number, place, value, True):
                 text = self._emptiness.shortest(ref)
                 if text is not None and self._emptiness.object_alive(plan, after):
                     yield self._texts.key(name) + text + self.rest(plan, after)

@@ -50,7 +50,7 @@ class Distinct:
 
     def _wanted(self, plan: ArrayPlan, state: ArrayState) -> list[Ref] | None:
         """The references of the items still needed; more by one if the last one is not known yet."""
-        index, counts, seen, unknown = state
+        index, counts, seen, unknown, _ = state
         form = plan.form
         if form.counters and any(count < c.least for c, count in zip(form.counters, counts, strict=True)):
             return self._wanted_by_counters(plan, state)
@@ -66,7 +66,7 @@ class Distinct:
 
     def _wanted_by_counters(self, plan: ArrayPlan, state: ArrayState) -> list[Ref]:
         """The same where `contains` asks for more; only where values abound, so that nothing has to be counted."""
-        index, counts, _, unknown = state
+        index, counts, _, unknown, _ = state
         form = plan.form
         (counter,), (count,) = form.counters[:1], counts[:1]
         places = range(index, max(form.least, index + counter.least - count))

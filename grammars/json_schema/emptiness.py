@@ -60,7 +60,7 @@ class Emptiness:
     def array_plan(self, form: ArrayForm) -> ArrayPlan:
         plan = self._array_plans.get(form.key)
         if plan is None:
-            plan = self._array_plans[form.key] = ArrayPlan(form, len(self._array_plans), self._distinct.excluded)
+            plan = self._array_plans[form.key] = ArrayPlan(form, self._algebra, len(self._array_plans), self._distinct.excluded)
         return plan
 
     # -- questions -------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class Emptiness:
             return []
         if plan.form.unique:
             return self._distinct.items(plan, state, value)
-        if not plan.form.counters:
+        if not plan.form.counters and not state[4]:
             return self._plain_items(plan, state, value)
         queue: list[tuple[int, bytes, ArrayState, tuple[bytes, ...]]] = [(0, b"", state, ())]
         done: set[ArrayState] = set()
@@ -280,6 +280,8 @@ class Emptiness:
         lacking = max(0, plan.form.least - count)
         if plan.form.most is not None and count + lacking > plan.form.most:
             return None
+        if state[6] and not others:
+            return self._apart(plan, state, chosen, lacking, value)
         listed: dict[int, bytes] = {}
         for number, ref in chosen.items():
             text = value(ref)
@@ -304,6 +306,58 @@ class Emptiness:
                 else:
                     listed[number] = text
         return [listed[number] for number in sorted(listed)] + extra
+
+    def _apart(
+        self, plan: ObjectPlan, state: ObjectState, chosen: dict[int, Ref], lacking: int, value: Value
+    ) -> list[bytes] | None:
+        """The chosen members, with others if need be, so that they are not equal to a constant."""
+        free = [n for n in range(len(plan.names)) if n not in chosen and self._available(plan, state, n)]
+        free = [number for number in free if value(plan.value(number)) is not None]
+        found = []
+        room = len(plan.names) if plan.form.most is None else plan.form.most - state[2] - len(chosen)
+        for extra in ([], *([number] for number in free), free):
+            if lacking <= len(extra) <= room:
+                texts = self._differing(plan, state, {**chosen, **{n: plan.value(n) for n in extra}}, value)
+                if texts is not None:
+                    found.append(texts)
+        plain = (*state[:6], ())
+        for cell in self._cells.of(frozenset(plan.names), plan.form.patterns):
+            if room > 0 and value(plan.cell_value(cell)) is not None:
+                texts = self._filled(plan, plain, chosen, [(cell, plan.cell_value(cell))], value)
+                if texts is not None:
+                    found.append(texts)
+        return min(found, key=_total, default=None)
+
+    def _differing(
+        self, plan: ObjectPlan, state: ObjectState, chosen: dict[int, Ref], value: Value
+    ) -> list[bytes] | None:
+        """Exactly the chosen members, not equal to a constant."""
+        rivals = {constant: plan.unwritten(state, constant) for constant in state[6]}
+        rivals = {constant: parts for constant, parts in rivals.items() if parts.keys() == chosen.keys()}
+        texts = self._values_apart(sorted(chosen.items()), list(rivals.values()), value)
+        if texts is None:
+            return None
+        return [self._texts.key(plan.names[number]) + text for number, text in zip(sorted(chosen), texts, strict=True)]
+
+    def _values_apart(
+        self, members: list[tuple[int, Ref]], rivals: list[dict[int, int]], value: Value
+    ) -> list[bytes] | None:
+        """A value for each member; not all of them those of any rival."""
+        if not members:
+            return None if rivals else []
+        (number, ref), rest = members[0], members[1:]
+        groups: dict[int, list[dict[int, int]]] = {}
+        for rival in rivals:
+            groups.setdefault(rival[number], []).append(rival)
+        options = [(both(ref, frozenset((part,))), same) for part, same in groups.items()]
+        options.insert(0, (both(ref, frozenset(-part for part in groups)), []))
+        found = []
+        for own, left in options:
+            text = value(own)
+            others = self._values_apart(rest, left, value) if text is not None else None
+            if text is not None and others is not None:
+                found.append([text, *others])
+        return min(found, key=_total, default=None)
 
     def _fillers(
         self,

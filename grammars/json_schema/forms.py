@@ -63,6 +63,7 @@ class ObjectForm:
     least, most: how many properties.
     order:     the order in which names are written where the order is fixed; others may stand anywhere.
     evaluated: the names that `unevaluatedProperties` leaves alone.
+    apart:     the numbers of constants that the object must not equal, sorted.
     """
 
     named: dict[str, Ref] = field(default_factory=dict)
@@ -73,12 +74,13 @@ class ObjectForm:
     most: int | None = None
     order: tuple[str, ...] = ()
     evaluated: Names = NO_NAMES
+    apart: tuple[int, ...] = ()
 
     @cached_property
     def key(self) -> tuple[object, ...]:
         """Equal for equal forms."""
-        named = frozenset(self.named.items())
-        return (named, self.classes, self.required, self.needs, self.least, self.most, self.order, self.evaluated)
+        named, facts = frozenset(self.named.items()), (self.classes, self.required, self.needs, self.apart)
+        return (named, facts, self.least, self.most, self.order, self.evaluated)
 
     @cached_property
     def listed(self) -> tuple[str, ...]:
@@ -114,7 +116,8 @@ class ArrayForm:
     least, most: how many items.
     counters:  see `Counter`.
     unique:    no two items are equal.
-    evaluated: how many leading items `unevaluatedItems` leaves alone (None: all), and the references whose items it does.
+    evaluated: how many leading items `unevaluatedItems` leaves alone (None: all), and the references whose items too.
+    apart:     the numbers of constants that the array must not equal, sorted.
     """
 
     prefix: tuple[Ref, ...] = ()
@@ -124,11 +127,13 @@ class ArrayForm:
     counters: tuple[Counter, ...] = ()
     unique: bool = False
     evaluated: tuple[int | None, frozenset[Ref]] = (0, frozenset())
+    apart: tuple[int, ...] = ()
 
     @cached_property
     def key(self) -> tuple[object, ...]:
         """Equal for equal forms."""
-        return (self.prefix, self.tail, self.least, self.most, self.counters, self.unique, self.evaluated)
+        facts = (self.counters, self.unique, self.evaluated, self.apart)
+        return (self.prefix, self.tail, self.least, self.most, facts)
 
     def item(self, index: int) -> Ref:
         """The reference of the item at `index`, counters aside."""
@@ -149,6 +154,10 @@ def _distinct(left: tuple, right: tuple) -> tuple:  # type: ignore[type-arg]
     return left if left == right else tuple(dict.fromkeys((*left, *right)))
 
 
+def _sorted(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted({*left, *right})) if left and right else left or right
+
+
 def meet_objects(left: ObjectForm, right: ObjectForm) -> ObjectForm:
     """The objects of both forms."""
     if left is ANY_OBJECT or left is right:
@@ -167,6 +176,7 @@ def meet_objects(left: ObjectForm, right: ObjectForm) -> ObjectForm:
         _smaller(left.most, right.most),
         _distinct(left.order, right.order),
         join_names(left.evaluated, right.evaluated),
+        _sorted(left.apart, right.apart),
     )
 
 
@@ -187,6 +197,7 @@ def meet_arrays(left: ArrayForm, right: ArrayForm) -> ArrayForm:
         _distinct(left.counters, right.counters),
         left.unique or right.unique,
         (count, left.evaluated[1] | right.evaluated[1]),
+        _sorted(left.apart, right.apart),
     )
 
 

@@ -187,8 +187,7 @@ class Frames:
             value = plan.value(number)
         else:
             value = plan.other_value(name) if isinstance(name, str) else plan.cell_value(name)
-        following = plan.after(state, number, name, self.remembers)
-        for ref, after in plan.branches(following, value, plan.needs_met(number, name)):
+        for ref, after in plan.steps(state, number, name, value, self.remembers):
             if self._emptiness.is_alive(ref) and self._emptiness.object_alive(plan, after):
                 yield ref, after
 

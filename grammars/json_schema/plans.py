@@ -3,14 +3,15 @@
 Comes in: forms. Goes out: branches, each a reference for the next value and the state after it. States are plain tuples,
 equal where their futures are equal: counts saturate, names that can no longer come are dropped.
 
-    object state   (position, seen, count, needs, others, unknown)
+    object state   (position, seen, count, needs, others, unknown, equal)
         position   in the fixed order of names: only names from there on may follow
         seen       bits of the names without a fixed order that have been written
         count      of properties, up to what the bounds tell apart
         needs      bits of the needs that are still to be met
         others     the names written that the form does not list, sorted
         unknown    1 if one more was written whose text is not known yet
-    array state    (index, counts, seen, unknown)
+        equal      the constants to keep apart from that the object is equal to as far as it is written
+    array state    (index, counts, seen, unknown, equal)
         counts     of each counter
         seen       of unique items: the numbers of the constants that were written, sorted
         unknown    1 if one more was written that is not known yet; 2 if another followed, which so cannot be let through
@@ -29,8 +30,8 @@ from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.forms import ArrayForm, Counter, ObjectForm
 from grammars.json_schema.refs import NOTHING, Ref, both, opposites
 
-ObjectState = tuple[int, int, int, int, tuple[str, ...], int]
-ArrayState = tuple[int, tuple[int, ...], tuple[int, ...], int]
+ObjectState = tuple[int, int, int, int, tuple[str, ...], int, tuple[int, ...]]
+ArrayState = tuple[int, tuple[int, ...], tuple[int, ...], int, tuple[int, ...]]
 Cell = frozenset[int]
 """The names that nobody lists and that match exactly these patterns."""
 
@@ -45,12 +46,17 @@ class ObjectPlan:
     number: int
 
     def __post_init__(self) -> None:
-        self.names = self.form.listed
+        values = {number: self.algebra.constant_value(number) for number in self.form.apart}
+        self.names = tuple(dict.fromkeys((*self.form.listed, *(name for value in values.values() for name in value))))
         self.index = {name: number for number, name in enumerate(self.names)}
+        self._apart = {
+            number: {self.index[name]: _number(self.algebra.constant(part)) for name, part in value.items()}
+            for number, value in values.items()
+        }
         self._values: dict[int, Ref] = {}
         self._cells: dict[Cell, Ref] = {}
         self.required = sum(1 << self.index[name] for name in self.form.required)
-        self.start: ObjectState = (0, 0, 0, (1 << len(self.form.needs)) - 1, (), 0)
+        self.start: ObjectState = (0, 0, 0, (1 << len(self.form.needs)) - 1, (), 0, self.form.apart)
         self.counts_names = self.form.least > 1 or bool(self.form.needs)
         """Whether a name written twice could make an object valid that is not."""
         most = self.form.most
@@ -102,9 +108,37 @@ class ObjectPlan:
     def is_full(self, state: ObjectState) -> bool:
         return self.form.most is not None and state[2] >= self.form.most
 
+    def steps(
+        self, state: ObjectState, number: int | None, name: Cell | str, value: Ref, remembers: bool
+    ) -> Iterator[tuple[Ref, ObjectState]]:
+        """What the value of one more property may be, and the state after it."""
+        following, met = self.after(state, number, name, remembers), self.needs_met(number, name)
+        if not state[6]:
+            yield from self._branches(following, value, met)
+            return
+        groups: dict[int, list[int]] = {}
+        for constant in state[6]:
+            parts = self._apart[constant]
+            if number in parts and not any(state[0] <= other < min(number, self.ordered) for other in parts):
+                groups.setdefault(parts[number], []).append(constant)
+        for part, constants in groups.items():
+            same = both(value, frozenset((part,)))
+            yield from self._branches((*following[:6], tuple(constants)), same, met)
+        other = both(value, frozenset(-part for part in groups))
+        yield from self._branches((*following[:6], ()), other, met)
+
+    def unwritten(self, state: ObjectState, constant: int) -> dict[int, int]:
+        """The properties of a constant that are still to come, as constants by the number of the name."""
+        position, seen = state[:2]
+        return {
+            number: part
+            for number, part in self._apart[constant].items()
+            if (number >= position if number < self.ordered else not seen >> number & 1)
+        }
+
     def after(self, state: ObjectState, number: int | None, name: Cell | str, remembers: bool) -> ObjectState:
         """The state after one more property: a listed name by its number, or another one, known or of a cell."""
-        position, seen, count, needs, others, unknown = state
+        position, seen, count, needs, others, unknown, equal = state
         if number is not None:
             if number < self.ordered:
                 position = number + 1
@@ -114,12 +148,12 @@ class ObjectPlan:
             others = _inserted(others, name)
         elif remembers:
             unknown = 1
-        return (position, seen, min(count + 1, self._saturation), needs, others, unknown)
+        return (position, seen, min(count + 1, self._saturation), needs, others, unknown, equal)
 
     def with_name(self, state: ObjectState, name: str) -> ObjectState:
         """The state in which the unknown name is known."""
-        position, seen, count, needs, others, unknown = state
-        return (position, seen, count, needs, _inserted(others, name), 0) if unknown else state
+        position, seen, count, needs, others, unknown, equal = state
+        return (position, seen, count, needs, _inserted(others, name), 0, equal) if unknown else state
 
     def needs_met(self, number: int | None, cell: Cell | str) -> int:
         """Bits of the needs that a property of this name can meet."""
@@ -132,9 +166,11 @@ class ObjectPlan:
             return sum(1 << bit for bit, (group, _) in enumerate(self.form.needs) if group.has(cell, matches))
         return sum(1 << bit for bit, (group, _) in enumerate(self.form.needs) if group.has_cell(cell))
 
-    def branches(self, state: ObjectState, ref: Ref, met: int) -> Iterator[tuple[Ref, ObjectState]]:
+    def _branches(self, state: ObjectState, ref: Ref, met: int) -> Iterator[tuple[Ref, ObjectState]]:
         """What the value of a new property may be, by the needs that it meets. `state` is the one after it."""
-        position, seen, count, needs, others, unknown = state
+        if ref == NOTHING:
+            return
+        position, seen, count, needs, others, unknown, equal = state
         met &= needs
         if not met:
             yield ref, state
@@ -146,7 +182,7 @@ class ObjectPlan:
                 if subset >> bit & 1:
                     value = both(value, wanted)
             if value != NOTHING:
-                yield value, (position, seen, count, needs & ~subset, others, unknown)
+                yield value, (position, seen, count, needs & ~subset, others, unknown, equal)
             if not subset:
                 return
             subset = (subset - 1) & met
@@ -157,7 +193,9 @@ class ObjectPlan:
         return self.required & ~seen & ~((1 << min(position, self.ordered)) - 1)
 
     def may_close(self, state: ObjectState) -> bool:
-        return state[2] >= self.form.least and not state[3] and not self.missing(state) and not self._overfull(state)
+        if state[2] < self.form.least or state[3] or self.missing(state) or self._overfull(state):
+            return False
+        return all(self.unwritten(state, constant) for constant in state[6])
 
     def _overfull(self, state: ObjectState) -> bool:
         return self.form.most is not None and state[2] > self.form.most
@@ -171,20 +209,25 @@ class ArrayPlan:
     """
 
     form: ArrayForm
+    algebra: Algebra
     number: int
     excluded: Callable[[ArrayPlan, ArrayState], Ref]
 
     def __post_init__(self) -> None:
         form = self.form
-        self.start: ArrayState = (0, (0,) * len(form.counters), (), 0)
+        self.start: ArrayState = (0, (0,) * len(form.counters), (), 0, form.apart)
+        self.apart = {
+            number: [_number(self.algebra.constant(part)) for part in self.algebra.constant_value(number)]
+            for number in form.apart
+        }
         starts = [counter.start for counter in form.counters]
-        self._saturation = max(len(form.prefix), form.least, *starts, 0)
+        self._saturation = max(len(form.prefix), form.least, *starts, *(len(v) + 1 for v in self.apart.values()), 0)
         if form.most is not None:
             self._saturation = max(self._saturation, form.most)
 
     def branches(self, state: ArrayState) -> Iterator[tuple[Ref, ArrayState]]:
         """What the next item may be, by the counters that it moves."""
-        index, counts, seen, unknown = state
+        index, counts, seen, unknown, equal = state
         form = self.form
         if form.most is not None and index >= form.most:
             return
@@ -201,19 +244,38 @@ class ArrayPlan:
             ]
         following = min(index + 1, self._saturation)
         for ref, after in options:
-            if ref != NOTHING:
-                yield ref, (following, after, seen, unknown)
+            for value, constants in self._apart_branches(ref, index, equal):
+                if value != NOTHING:
+                    yield value, (following, after, seen, unknown, constants)
+
+    def _apart_branches(self, ref: Ref, index: int, equal: tuple[int, ...]) -> Iterator[tuple[Ref, tuple[int, ...]]]:
+        """What an item may be, by the constants that the array is still equal to after it."""
+        groups: dict[int, list[int]] = {}
+        for constant in equal:
+            parts = self.apart[constant]
+            if index < len(parts):
+                groups.setdefault(parts[index], []).append(constant)
+        for part, constants in groups.items():
+            yield both(ref, frozenset((part,))), tuple(constants)
+        yield both(ref, frozenset(-part for part in groups)), ()
 
     def with_item(self, state: ArrayState, constant: int) -> ArrayState:
         """The state in which the unknown item is known."""
-        index, counts, seen, unknown = state
-        return (index, counts, tuple(sorted((*seen, constant))), 0) if unknown else state
+        index, counts, seen, unknown, equal = state
+        return (index, counts, tuple(sorted((*seen, constant))), 0, equal) if unknown else state
 
     def may_close(self, state: ArrayState) -> bool:
         index, counts = state[:2]
+        if any(len(self.apart[constant]) == index for constant in state[4]):
+            return False
         return index >= self.form.least and all(
             count >= counter.least for counter, count in zip(self.form.counters, counts, strict=True)
         )
+
+
+def _number(ref: Ref) -> int:
+    (number,) = ref
+    return number
 
 
 def _inserted(names: tuple[str, ...], name: str) -> tuple[str, ...]:
