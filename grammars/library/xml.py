@@ -1,8 +1,8 @@
 """Well-formed XML: end tags match start tags of any name, no attribute twice. No context-free grammar can say that.
 
 Covered: the XML declaration, one root element, attributes in double quotes, text with the five named entities,
-comments, empty elements. Left out: namespaces (no `:` in names), CDATA, processing instructions, document types, character
-references. Names are ASCII.
+comments, empty elements. Left out: namespaces (no `:` in names), CDATA, processing instructions, document types,
+character references. Names are ASCII.
 """
 
 from __future__ import annotations
