@@ -55,6 +55,10 @@ class Values(Protocol):
         """Bytes that any value still takes, or fewer."""
         ...
 
+    def slice_key(self, state: int) -> Hashable | None:
+        """As `ByteAutomaton.slice_key`."""
+        ...
+
 
 def _byte_costs() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Bytes of text that each byte of a value takes at least, and the bytes ordered by that, letters first."""
@@ -94,6 +98,10 @@ class EscapedText:
             row.setflags(write=False)
             self._rows[state] = row
         return row
+
+    def slice_key(self, state: int) -> Hashable | None:
+        """See `ByteAutomaton.slice_key`. Escapes have none: nobody is in one for long."""
+        return None if state & 1 else self._values.slice_key(state >> 1)
 
     def step(self, state: int, byte: int) -> int:
         return int(self.row(state)[byte])

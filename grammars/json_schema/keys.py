@@ -45,7 +45,7 @@ class Keys:
         return row, (QUOTE,), ("key", name)
 
     def slice_key(self, state: int) -> Hashable | None:
-        return None
+        return self._lexeme.slice_key(state)
 
     def search(self, state: int, cost: Callable[[Name], int | None]) -> tuple[int, bytes, Name] | None:
         """(length, rest of the name with its quote, name) of the completion that is cheapest with what `cost` adds."""

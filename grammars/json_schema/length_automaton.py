@@ -7,9 +7,11 @@ one of eight templates, moved.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
 
-from grammars.automaton import DEAD
+from grammars.automaton import DEAD, SLICE_BYTES
 from grammars.json_schema.escapes import NO_CLASS, Row
 
 PHASES = 8
@@ -66,6 +68,12 @@ class LengthValues:
     def class_of(self, state: int) -> int:
         count, phase = divmod(state, PHASES)
         return 0 if phase == 0 and count >= self._least else NO_CLASS
+
+    def slice_key(self, state: int) -> Hashable | None:
+        """Bounds that are further away than a slice sees do not count."""
+        count, phase = divmod(state, PHASES)
+        most = None if self._most is None else min(self._most - count, SLICE_BYTES + 1)
+        return "characters", phase, min(max(0, self._least - count), SLICE_BYTES + 1), most
 
     def bound(self, state: int) -> int:
         count, phase = divmod(state, PHASES)

@@ -6,13 +6,14 @@ has been read is the slice of those that begin like it, so a thousand names cost
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from grammars.automaton import DEAD
 from grammars.json_schema.escapes import NO_CLASS, Row
+from grammars.json_schema.length_automaton import LengthValues
 from grammars.regex import Language
 
 
@@ -107,6 +108,16 @@ class NameValues:
             if s != DEAD and self._others[i].is_accepting(s):
                 return self._first_other + i
         return NO_CLASS
+
+    def slice_key(self, state: int) -> Hashable | None:
+        """Where no listed name is left and any other will do, that of any string."""
+        part, others = self._keys[state]
+        live = [i for i, s in enumerate(others) if s != DEAD]
+        if part == NOTHING and len(live) == 1:
+            language = self._others[live[0]]
+            if language.length_bounds == (0, None) and others[live[0]] == language.start:
+                return LengthValues(0, None).slice_key(LengthValues.start)
+        return None
 
     def bound(self, state: int) -> int:
         found = self._bounds.get(state)

@@ -6,7 +6,7 @@ tells at the closing quote which class of names the key belongs to. See `escapes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 
 from grammars.json_schema.escapes import NO_CLASS, EscapedText, Row
@@ -99,3 +99,6 @@ class _LanguageValues:
 
     def bound(self, state: int) -> int:
         return self._language.min_bytes(state)
+
+    def slice_key(self, state: int) -> Hashable | None:
+        return None
