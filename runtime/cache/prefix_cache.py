@@ -96,10 +96,8 @@ class PrefixCache:
     def pages_for(self, num_tokens: int) -> int:
         return -(-num_tokens // self.page_size)
 
-    def match(self, keys: Keys, salt: str, earlier: Match | None = None) -> Match:
-        """The longest cached beginning. O(1) if `earlier` (of the same keys) still is."""
-        if earlier is not None and self.tree.holds(earlier, keys):
-            return earlier
+    def match(self, keys: Keys, salt: str) -> Match:
+        """The longest cached beginning."""
         return self.tree.match(keys if self.enabled else keys[:0], salt)
 
     def num_unlocked(self, match: Match) -> int:

@@ -28,12 +28,21 @@ NO_PAGES: PageIds = np.empty(0, dtype=np.int32)
 class Match:
     """The longest known beginning: `length` keys (whole pages), ending in or at the end of `node`.
 
-    Good until the tree changes; `RadixTree.holds` tells.
+    following: the bytes of the page of keys after it. Good until the tree changes there; `holds` tells.
     """
 
     node: RadixNode
     length: int
+    following: bytes
     version: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is still in the tree and still the longest. O(1)."""
+        node = self.node
+        if self.version != node.version:
+            return False
+        return self.length < node.end or (self.length == node.end and self.following not in node.children)
 
 
 class RadixTree:
@@ -58,28 +67,24 @@ class RadixTree:
 
     def match(self, keys: Keys, salt: str = "") -> Match:
         """The longest beginning of `keys` in the tree, in whole pages."""
-        root = self._roots.get(salt) or RadixNode(None, NO_KEYS, NO_PAGES, salt, self._tick)
+        root = self._roots.get(salt)
+        if root is None:
+            return Match(RadixNode(None, NO_KEYS, NO_PAGES, salt, self._tick), 0, b"", version=-1)
         return self.match_below(root, keys)
 
     def match_below(self, node: RadixNode, keys: Keys) -> Match:
         """As `match`, where it is known that `keys[:node.end]` is the text of `node`."""
         length, size = node.end, self.page_size
-        while child := node.children.get(keys[length : length + size].tobytes()):
+        following = keys[length : length + size].tobytes()
+        while child := node.children.get(following):
             shared = common_length(child.keys, keys[length:])
             shared -= shared % size
             length += shared
             node = child
+            following = keys[length : length + size].tobytes()
             if length < child.end:
                 break
-        return Match(node, length, node.version)
-
-    def holds(self, match: Match, keys: Keys) -> bool:
-        """Whether an earlier match of `keys` is still in the tree and still the longest. O(1)."""
-        node = match.node
-        if match.version != node.version or (node.parent is None and self._roots.get(node.salt) is not node):
-            return False
-        end = match.length
-        return end < node.end or (end == node.end and keys[end : end + self.page_size].tobytes() not in node.children)
+        return Match(node, length, following, node.version)
 
     def pages(self, node: RadixNode) -> PageIds:
         """int32 [node.end / page_size]: the pages of the whole text that ends with `node`."""
@@ -202,7 +207,8 @@ class RadixTree:
 
     def _forget_if_empty(self, node: RadixNode) -> None:
         if node.parent is None and not node.children and not node.num_locks:
-            self._roots.pop(node.salt, None)
+            del self._roots[node.salt]
+            node.version += 1
 
     def _first_page(self, keys: Keys) -> bytes:
         return keys[: self.page_size].tobytes()

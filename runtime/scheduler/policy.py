@@ -32,18 +32,19 @@ class LongestPrefixMatch:
 
     def order(self, waiting: WaitingQueue, cache: PrefixCache) -> list[Branch]:
         overdue: list[Branch] = []
-        keyed: list[tuple[tuple[int, int, float, float], Branch]] = []
-        group_rank: dict[tuple[int, int, bytes], float] = {}
-        for branch in waiting.window():
+        keyed: list[tuple[int, int, float, float, int, Branch]] = []
+        group_rank: dict[tuple[RadixNode, int, bytes], float] = {}
+        for number, branch in enumerate(waiting.window()):
+            match = branch.match
+            if match is None or not match.holds:
+                match = branch.match = cache.match(branch.keys, branch.salt)
+            rank = group_rank.setdefault((match.node, match.length, match.following), branch.rank)
             if waiting.is_overdue(branch):
                 overdue.append(branch)
-                continue
-            match = branch.match = cache.match(branch.keys, branch.salt, branch.match)
-            following = branch.keys[match.length : match.length + cache.page_size].tobytes()
-            rank = group_rank.setdefault((id(match.node), match.length, following), branch.rank)
-            keyed.append(((branch.priority, -match.length, rank, branch.rank), branch))
-        keyed.sort(key=lambda pair: pair[0])
-        return overdue + [branch for _, branch in keyed]
+            else:
+                keyed.append((branch.priority, -match.length, rank, branch.rank, number, branch))
+        keyed.sort()
+        return overdue + [entry[-1] for entry in keyed]
 
 
 class DepthFirstWeight:
@@ -59,8 +60,9 @@ class DepthFirstWeight:
             if waiting.is_overdue(branch):
                 overdue.append(branch)
                 continue
-            match = branch.match = cache.match(branch.keys, branch.salt, branch.match)
-            path = list(match.node.upward())[::-1]
+            if branch.match is None or not branch.match.holds:
+                branch.match = cache.match(branch.keys, branch.salt)
+            path = list(branch.match.node.upward())[::-1]
             paths.append((branch, path))
             for node in path:
                 weights[node] = weights.get(node, 0) + 1

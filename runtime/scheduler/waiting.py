@@ -7,12 +7,13 @@ waiting. So a rank never changes, priorities age by themselves, and nobody waits
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import itertools
 
 from runtime.scheduler.branch import Branch
 
-WINDOW = 128
+WINDOW = 512
 PRIORITY_SECONDS = 10.0
 PATIENCE = 4 * WINDOW
 """After so many admissions of others, one in the window is no longer overtaken."""
@@ -39,11 +40,14 @@ class WaitingQueue:
     def push(self, branch: Branch) -> None:
         branch.rank = branch.arrival + branch.priority * PRIORITY_SECONDS
         self._entered[branch] = None
-        heapq.heappush(self._rest, (branch.rank, next(self._serials), branch))
         if self._window and branch.rank < self._window[-1].rank:
-            for other in self._window:
-                heapq.heappush(self._rest, (other.rank, next(self._serials), other))
-            self._window.clear()
+            self._entered[branch] = self._num_admitted
+            bisect.insort(self._window, branch, key=lambda other: other.rank)
+            branch = self._window[-1]
+            if len(self._window) <= WINDOW:
+                return
+            self._window.pop()
+        heapq.heappush(self._rest, (branch.rank, next(self._serials), branch))
 
     def window(self) -> list[Branch]:
         """The `WINDOW` best ranks, best first."""

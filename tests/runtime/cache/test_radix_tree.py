@@ -101,14 +101,17 @@ def test_an_earlier_match_holds_until_the_tree_changes_there() -> None:
     first = np.arange(8, dtype=np.int64)
     insert(tree, allocator, first, "")
     match = tree.match(first[:6])
-    assert tree.holds(match, first[:6])
+    assert match.holds
     insert(tree, allocator, np.array([9, 9, 9, 9], dtype=np.int64), "")
-    assert tree.holds(match, first[:6])
+    assert match.holds
     allocator.free(tree.evict(2))
-    assert not tree.holds(match, first[:6])
+    assert not match.holds
     nothing = tree.match(np.array([7, 7], dtype=np.int64))
     insert(tree, allocator, np.array([7, 7], dtype=np.int64), "")
-    assert not tree.holds(nothing, np.array([7, 7], dtype=np.int64))
+    assert not nothing.holds
+    match = tree.match(np.array([7, 7], dtype=np.int64))
+    allocator.free(tree.evict(50))
+    assert not match.holds and not tree.match(first).holds
 
 
 def test_policies_evict_in_their_order() -> None:
