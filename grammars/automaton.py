@@ -40,6 +40,9 @@ DEAD = -1
 CROSS = -2
 UNFILLED = -3
 
+SLICE_BYTES = 32
+"""How far `slice_key` looks. Longer tokens, of which a vocabulary has few, are walked by themselves."""
+
 LOCAL_BITS = 32
 LOCAL_MASK = (1 << LOCAL_BITS) - 1
 
@@ -92,9 +95,10 @@ class ByteAutomaton(Protocol):
         ...
 
     def slice_key(self, local: int) -> Hashable | None:
-        """A name for the row's whole behaviour inside its lexeme, equal across grammars where the behaviour is.
+        """A name for what the row does inside its lexeme over texts of up to SLICE_BYTES bytes.
 
-        What the vocabulary does inside a lexeme (its *slice*) is kept per key and shared by all grammars; None keeps it
-        to this automaton.
+        Equal keys of one automaton class mean equal behaviour, across rows and across grammars: the same bytes stay, cross
+        or die, and wherever two texts lead to one local under the one row, they do under the other. What the vocabulary
+        does inside (its *slice*) is kept per key and shared by all grammars; None keeps it to this row.
         """
         ...

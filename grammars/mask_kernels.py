@@ -188,6 +188,65 @@ def walk(tables, trie, states, context, row):  # type: ignore[no-untyped-def]
     return np.int64(DONE)
 
 
+@njit("int64(int64, int64, int64, int64, int64, int32[::1])", cache=True)
+def walk_apart(tables, trie, state, base, stack_of_base, row):  # type: ignore[no-untyped-def]
+    """Turn the mask of (context of `state`, local `base`) into that of `state`: walk only where they lead apart.
+
+    Where both locals lead to one and the same, the subtree is alive alike. `row` holds the mask of the base.
+    stack_of_base: address of int32, as long as the STACK. DONE, or a miss: then call again to go on;
+    `tables[POSITION]` must be 0 at the first call.
+    """
+    t = int64_at(tables)
+    a = int64_at(trie)
+    byte = uint8_at(a[BYTE])
+    depth = int32_at(a[DEPTH])
+    end = int32_at(a[END])
+    first = int32_at(a[FIRST])
+    tokens = int32_at(a[TOKENS_AT])
+    stack = int64_at(t[STACK])
+    bases = int32_at(stack_of_base)
+    stack[0] = state
+    bases[0] = base
+    context = state & ~LOCAL_MASK
+    i = t[POSITION]
+    visited = 0
+    while i < a[NODES]:
+        d = depth[i]
+        beside = bases[d - 1]
+        if beside >= 0:  # else DEAD, or CROSS: somewhere outside the lexeme
+            local = np.int64(beside)
+            beside = int32_at(t[TABLE])[local * 256 + byte[i]]
+            if beside == UNFILLED:
+                t[MISS_LOCAL] = local
+                t[POSITION] = i
+                t[VISITED] += visited
+                return np.int64(MISSING_ROW)
+        following = step(tables, stack[d - 1], np.int64(byte[i]))
+        visited += 1
+        if following >= 0:
+            if beside >= 0 and following == context | np.int64(beside):
+                i = end[i]
+                continue
+            stack[d] = following
+            bases[d] = beside
+            for k in range(first[i], first[i + 1]):
+                token = tokens[k]
+                row[token >> 5] |= np.int32(1) << (token & 31)
+            i += 1
+        elif following == DEAD:
+            if beside != DEAD:
+                for k in range(first[i], first[end[i]]):
+                    token = tokens[k]
+                    row[token >> 5] &= ~(np.int32(1) << (token & 31))
+            i = end[i]
+        else:
+            t[POSITION] = i
+            t[VISITED] += visited
+            return following
+    t[VISITED] += visited
+    return np.int64(DONE)
+
+
 @njit("int64(int64, int64, int64, int32[::1], int64[::1], int64[::1], int64[::1], int64[::1])", cache=True)
 def walk_inside(tables, trie, local, row, inside, inside_nodes, exit_nodes, exit_locals):  # type: ignore[no-untyped-def]
     """Walk without crossing: set the bits of the tokens that stay inside the lexeme of `local`.
@@ -305,6 +364,30 @@ def row_hash(row):  # type: ignore[no-untyped-def]
         total = (total ^ mixed[lane]) * np.uint64(0xD6E8FEB86659FD93)
         total ^= total >> np.uint64(32)
     return np.int64(total)
+
+
+@njit("int64(int64, int64)", cache=True)
+def usual_next(tables, local):  # type: ignore[no-untyped-def]
+    """The local that most bytes lead to inside the lexeme, DEAD if none does, or MISSING_ROW."""
+    t = int64_at(tables)
+    row = int32_at(t[TABLE])
+    start = local * 256
+    if row[start] == UNFILLED:
+        t[MISS_LOCAL] = local
+        return np.int64(MISSING_ROW)
+    # The majority vote of Boyer and Moore over the printable ASCII bytes: right wherever more than half agree.
+    usual = np.int64(DEAD)
+    votes = 0
+    for byte in range(0x20, 0x7F):
+        following = np.int64(row[start + byte])
+        if following == usual:
+            votes += 1
+        elif votes == 0:
+            usual = following
+            votes = 1
+        else:
+            votes -= 1
+    return max(usual, np.int64(DEAD))
 
 
 @njit("boolean(int32[::1], int32[::1])", cache=True)

@@ -19,7 +19,9 @@ _KEPT = 256
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """The tokens that stay inside a lexeme, and those that leave it. Locals are named by a text that leads to them.
+    """The tokens of up to SLICE_BYTES bytes that stay inside a lexeme, and those that leave it.
+
+    Locals are named by a text that leads to them.
 
     row:     int32 [ceil(V / 32)], the tokens that stay
     inside:  texts to the locals that they lead to

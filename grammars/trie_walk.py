@@ -1,8 +1,10 @@
 """The walk of the token trie from a state of an automaton.
 
 In: states. Out: which tokens are alive, and where they lead. Where a lexeme is wide, its slice is used: the row of the
-tokens that stay inside is copied, and only the tokens that leave are walked. Memos, budgets and requests are unknown
-here. Callers hold the lock of `TokenMasks`.
+tokens that stay inside is copied, and only the tokens that leave are walked. Where most bytes lead to a local that has
+a slice (at the beginning of a name, say, where most lead to "some name that nobody listed"), the mask of that local is
+made first, and only what leads apart is walked. Memos, budgets and requests are unknown here. Callers hold the lock of
+`TokenMasks`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grammars import mask_kernels as kernel
-from grammars.automaton import LOCAL_MASK
+from grammars.automaton import DEAD, LOCAL_MASK
 from grammars.slices import Slice, SliceStore
 from grammars.token_trie import TokenTrie
 from grammars.transitions import Transitions
@@ -40,37 +42,52 @@ class TrieWalk:
         self._transitions = transitions
         self._vocabulary = vocabulary
         self._trie = vocabulary.trie
+        self._short, self._long = vocabulary.slice_tries
         self._store: SliceStore = vocabulary.slices
         self._own = SliceStore()
         """slices of locals without a key"""
         self._slices: dict[int, _LocalSlice | None] = {}
         """by local; None: looked for, not there yet"""
         self._origin = np.zeros(1, dtype=np.int64)
+        self._bases = np.zeros(self._trie.max_depth + 1, dtype=np.int32)
+        self._apart: dict[int, tuple[int, _LocalSlice] | None] = {}
+        """by local: the local that it is walked against, and its slice; None: none is known to be near"""
 
     def mask(self, state: int, row: NDArray[np.int32]) -> None:
         """Make `row`, int32 [ceil(V / 32)], the tokens that are alive in `state`."""
-        local = state & LOCAL_MASK
+        context, local = state >> 32, state & LOCAL_MASK
         sliced = self._slices.get(local)
         if sliced is None and local not in self._slices:
             sliced = self._find(state, local)
         if sliced is not None:
             row[:] = sliced.slice.row
-            self._walk(sliced.slice.leaving, sliced.exits, state >> 32, row)
+            self._walk(sliced.slice.leaving, sliced.exits, context, row)
+            self._walk_from(self._long, state, row)
             return
-        row.fill(0)
-        self._origin[0] = local
-        if self._walk(self._trie, self._origin, state >> 32, row) > _WIDE:
+        near = self._apart.get(local)
+        if near is None and local not in self._apart:
+            near = self._find_near(state, local)
+        if near is not None:
+            row[:] = near[1].slice.row
+            self._walk(near[1].slice.leaving, near[1].exits, context, row)
+            visited = self._walk_apart(state, near[0], row)
+            self._walk_from(self._long, state, row)
+        else:
+            row.fill(0)
+            visited = self._walk_from(self._trie, state, row)
+        if visited > _WIDE:
             self._consider(state, local)
 
     def landings(self, state: int) -> NDArray[np.int64]:
         """The distinct states that the tokens alive in `state` lead to."""
         context, local = state >> 32, state & LOCAL_MASK
         sliced = self._slices.get(local)
+        self._origin[0] = local
         if sliced is None:
-            self._origin[0] = local
             keys = self._landings(self._trie, self._origin, context, _NOT_NOTED)
             return keys[keys != kernel.EMPTY_KEY]
-        keys = self._landings(sliced.slice.leaving, sliced.exits, context, _NOT_NOTED)
+        long = self._landings(self._long, self._origin, context, _NOT_NOTED)
+        keys = np.concatenate([long, self._landings(sliced.slice.leaving, sliced.exits, context, _NOT_NOTED)])
         return np.union1d(keys[keys != kernel.EMPTY_KEY], (context << 32) + sliced.inside)
 
     def landing_of_tokens(self, state: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -81,6 +98,20 @@ class TrieWalk:
         landing = np.empty(len(self._vocabulary), dtype=np.int32)
         self._origin[0] = state & LOCAL_MASK
         return self._landings(self._trie, self._origin, state >> 32, landing), landing
+
+    def _walk_from(self, trie: TokenTrie, state: int, row: NDArray[np.int32]) -> int:
+        self._origin[0] = state & LOCAL_MASK
+        return self._walk(trie, self._origin, state >> 32, row)
+
+    def _walk_apart(self, state: int, base: int, row: NDArray[np.int32]) -> int:
+        """Turn the mask of the local `base`, in the context of `state`, into that of `state`; short tokens only."""
+        transitions = self._transitions
+        tables, address = transitions.tables, transitions.address
+        tables[kernel.POSITION] = tables[kernel.VISITED] = 0
+        bases = self._bases.ctypes.data
+        while (code := kernel.walk_apart(address, self._short.address, state, base, bases, row)) != kernel.DONE:
+            transitions.resolve(code)
+        return int(tables[kernel.VISITED])
 
     def _walk(self, trie: TokenTrie, locals_: NDArray[np.int64], context: int, row: NDArray[np.int32]) -> int:
         """Set the bits of the live tokens. Gives the number of nodes visited."""
@@ -122,8 +153,38 @@ class TrieWalk:
         self._slices[local] = None if found is None else self._number(found, state)
         return self._slices[local]
 
+    def _usual_next(self, local: int) -> int:
+        """The local that most bytes lead to from `local`, inside the lexeme; negative if there is none."""
+        while (usual := kernel.usual_next(self._transitions.address, local)) < DEAD:
+            self._transitions.resolve(usual)
+        return usual
+
+    def _find_near(self, state: int, local: int) -> tuple[int, _LocalSlice] | None:
+        """The local that most bytes lead to, if it has a slice."""
+        usual = self._usual_next(local)
+        near = None
+        if usual >= 0 and usual != local:
+            base_state = state & ~LOCAL_MASK | usual
+            sliced = self._slices[usual] if usual in self._slices else self._find(base_state, usual)
+            near = None if sliced is None else (usual, sliced)
+        self._apart[local] = near
+        return near
+
     def _consider(self, state: int, local: int) -> None:
-        """Build the slice of a wide local, if it is walked for the second time."""
+        """After a wide walk: build a slice if such a walk was made before; that of the usual next local if it loops."""
+        usual = self._usual_next(local)
+        chosen = usual if usual >= 0 and self._usual_next(usual) == usual else local
+        store, key = self._key(chosen)
+        if store.find(key) is None and store.is_worth_building(key):
+            store.add(key, self._build(chosen))
+        if store.find(key) is not None:
+            self._find(state & ~LOCAL_MASK | chosen, chosen)
+            if chosen != local and self._apart.get(local) is None:
+                self._find_near(state, local)
+            elif chosen != local:  # walked against its slice, and wide all the same
+                self._own_slice(state, local)
+
+    def _own_slice(self, state: int, local: int) -> None:
         store, key = self._key(local)
         if store.find(key) is None and store.is_worth_building(key):
             store.add(key, self._build(local))
@@ -146,7 +207,7 @@ class TrieWalk:
 
     def _build(self, local: int) -> Slice:
         """The slice of a local, from a walk of the whole vocabulary that does not cross."""
-        transitions, trie = self._transitions, self._trie
+        transitions, trie = self._transitions, self._short
         row = np.zeros(self._vocabulary.mask_width, dtype=np.int32)
         exit_nodes, exit_locals = np.empty((2, len(trie)), dtype=np.int64)
         capacity, code = 16, kernel.FULL
@@ -167,7 +228,7 @@ class TrieWalk:
 
     def _leaving(self, nodes: NDArray[np.int64], locals_: NDArray[np.int64]) -> tuple[tuple[bytes, ...], TokenTrie]:
         """Texts to the locals that are crossed from, and what the tokens below the nodes write from there on."""
-        trie, texts = self._trie, self._vocabulary.text_tokens
+        trie, texts = self._short, self._vocabulary.text_tokens
         paths: dict[int, bytes] = {}
         tails: dict[int, tuple[list[bytes], list[int]]] = {}
         for node, local in zip(nodes.tolist(), locals_.tolist(), strict=True):
@@ -182,5 +243,5 @@ class TrieWalk:
 
     def _path(self, node: int) -> bytes:
         """The text that leads to a node: the beginning of the first token at or below it."""
-        trie = self._trie
+        trie = self._short
         return self._vocabulary.text_tokens[int(trie.tokens[trie.first[node]])][: int(trie.depth[node])]

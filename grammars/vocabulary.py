@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grammars import mask_kernels as kernel
+from grammars.automaton import SLICE_BYTES
 from grammars.errors import GrammarError
 from grammars.slices import SliceStore
 from grammars.token_trie import TokenTrie
@@ -129,6 +130,13 @@ class Vocabulary:
     def trie(self) -> TokenTrie:
         """All tokens that write text."""
         return TokenTrie.build(self.text_tokens, range(len(self.tokens)))
+
+    @cached_property
+    def slice_tries(self) -> tuple[TokenTrie, TokenTrie]:
+        """(the tokens that slices know, those that are longer than SLICE_BYTES)"""
+        short = [token if len(token) <= SLICE_BYTES else b"" for token in self.text_tokens]
+        long = [token if len(token) > SLICE_BYTES else b"" for token in self.text_tokens]
+        return TokenTrie.build(short, range(self.size)), TokenTrie.build(long, range(self.size))
 
     @cached_property
     def flat_texts(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
