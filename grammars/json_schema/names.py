@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.plans import Cell, ObjectPlan
 from grammars.json_schema.texts import Texts
@@ -14,12 +16,14 @@ from grammars.regex import Language
 
 
 class NameCells:
-    """Cells by (listed names, patterns), made when first asked for."""
+    """Cells by patterns, made when first asked for."""
 
     def __init__(self, algebra: Algebra, texts: Texts) -> None:
         self._algebra = algebra
         self._texts = texts
-        self._cells: dict[tuple[frozenset[str], frozenset[int]], dict[Cell, Language]] = {}
+        self._cells: dict[frozenset[int], dict[Cell, Language]] = {}
+        self._kept: dict[tuple[frozenset[str], frozenset[int]], dict[Cell, Language]] = {}
+        self._prefixes: dict[int, bytes] = {}
         self._shortest: dict[tuple[frozenset[str], frozenset[int], Cell], list[str]] = {}
 
     def of(self, names: frozenset[str], patterns: frozenset[int]) -> Mapping[Cell, Language]:
@@ -28,21 +32,70 @@ class NameCells:
         A language may still hold some of `names`. Cells without a name are left out.
         """
         key = (names, patterns)
-        found = self._cells.get(key)
+        found = self._kept.get(key)
         if found is None:
-            found = self._cells[key] = self._cut(names, patterns)
+            if patterns not in self._cells:
+                self._cells[patterns] = self._cut(patterns)
+            cells = self._cells[patterns]
+            if names and patterns:
+                cells = {cell: part for cell, part in cells.items() if not self._is_within(cell, part, names)}
+            found = self._kept[key] = cells
         return found
 
-    def _cut(self, names: frozenset[str], patterns: frozenset[int]) -> dict[Cell, Language]:
-        cells: dict[Cell, Language] = {frozenset(): Language.any_text()}
+    def _cut(self, patterns: frozenset[int]) -> dict[Cell, Language]:
+        """All names, cut up by the patterns that match them."""
+        cells: dict[Cell, Language] = {}
         for pattern in sorted(patterns):
-            language, cut = self._algebra.language(pattern), dict[Cell, Language]()
-            for cell, left in cells.items():
-                for part, inside in ((left & language, True), (left - language, False)):
-                    if not _without(part, names).is_empty():
-                        cut[cell | {pattern} if inside else cell] = part
+            rest, cut = self._algebra.language(pattern), dict[Cell, Language]()
+            for cell, part in cells.items():
+                shared = None if self._are_apart(cell, pattern) else part & rest
+                if shared is None or shared.is_empty():
+                    cut[cell] = part
+                    continue
+                cut[cell | {pattern}] = shared
+                left = part - rest
+                if not left.is_empty():
+                    cut[cell] = left
+                rest = rest - part
+            if not rest.is_empty():
+                cut[frozenset((pattern,))] = rest
             cells = cut
+        languages = [self._algebra.language(pattern) for pattern in sorted(patterns)]
+        others = Language.any_text() - Language.union(languages) if languages else Language.any_text()
+        if not others.is_empty():
+            cells[frozenset()] = others
         return cells
+
+    def _are_apart(self, cell: Cell, pattern: int) -> bool:
+        """Whether a cell and a pattern have no name in common, as their first bytes show."""
+        own = self._prefix(pattern)
+        for other in cell:
+            begin = self._prefix(other)
+            shared = min(len(own), len(begin))
+            if own[:shared] != begin[:shared]:
+                return True
+        return False
+
+    def _is_within(self, cell: Cell, language: Language, names: frozenset[str]) -> bool:
+        """Whether a cell has no name but these."""
+        begin = max((self._prefix(pattern) for pattern in cell), key=len, default=b"")
+        held = [name for name in names if name.encode("utf-8", "replace").startswith(begin) and language.accepts(name)]
+        return bool(held) and language.is_finite() and _without(language, frozenset(held)).is_empty()
+
+    def _prefix(self, pattern: int) -> bytes:
+        """What all names of a pattern begin with."""
+        found = self._prefixes.get(pattern)
+        if found is None:
+            language, text = self._algebra.language(pattern), bytearray()
+            state = language.start
+            while not language.is_accepting(state):
+                alive = np.flatnonzero(language.row(state) >= 0)
+                if len(alive) != 1:
+                    break
+                text.append(int(alive[0]))
+                state = language.step(state, int(alive[0]))
+            found = self._prefixes[pattern] = bytes(text)
+        return found
 
     def shortest(self, plan: ObjectPlan, cell: Cell, rank: int, besides: tuple[str, ...] = ()) -> str | None:
         """The `rank`-th shortest name of a cell that the plan does not list, nor `besides`; None if there are not so many."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from grammars.json_schema.float_safety import as_floats
+from grammars.json_schema.float_safety import LARGEST_POWER, as_floats
 from grammars.json_schema.number_text import NumberText
 from grammars.json_schema.numbers import NumberSet
 
@@ -66,4 +66,4 @@ class Numerals:
         """The JSON texts."""
         if self._is_one:
             return self.plain.language()
-        return NumberText(self.plain, as_floats(self.floats))
+        return NumberText(self.plain, as_floats(self.floats), as_floats(self.floats, LARGEST_POWER))
