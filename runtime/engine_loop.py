@@ -220,7 +220,9 @@ class EngineLoop:
         self._commands.put(end)
 
     def call(self, function: Callable[[], T]) -> T:
-        """Run a function between two steps and return its result."""
+        """Run a function between two steps and return its result. Callbacks, which run there, get it at once."""
+        if threading.current_thread() is self._thread:
+            return function()
         future: Future[T] = Future()
 
         def run() -> None:

@@ -27,7 +27,6 @@ from runtime.scheduler.branch import Branch
 from runtime.scheduler.policy import AdmissionPolicy, LongestPrefixMatch
 from runtime.scheduler.waiting import WaitingQueue
 
-
 REORDER_AFTER = 16
 """Admissions for which an order of the waiting serves."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import numpy as np
 import pytest
@@ -144,3 +145,31 @@ def test_common_length() -> None:
     assert common_length(np.array([1, 2, 3]), np.array([1, 2])) == 2
     assert common_length(np.array([1, 2, 3]), np.array([1, 5, 3])) == 1
     assert common_length(np.array([], dtype=np.int64), np.array([1])) == 0
+
+
+@pytest.mark.slow
+def test_a_million_tokens_in_ten_thousand_nodes() -> None:
+    """What an operation costs depends on its path, not on the tree."""
+    costs = {}
+    for num_texts in (100, 10_000):
+        rng = np.random.default_rng(0)
+        tree, allocator = RadixTree(4), PageAllocator(300_000)
+        prefix = rng.integers(0, 1000, 100)
+        texts = [np.concatenate([prefix, [index], rng.integers(0, 1000, 99)]) for index in range(num_texts)]
+        for text in texts:
+            insert(tree, allocator, text, "")
+        started = time.thread_time()
+        for text in (texts * 100)[:10_000]:
+            match = tree.match(text)
+            tree.lock(match.node)
+            tree.unlock(match.node)
+        matched = time.thread_time() - started
+        allocator.free(tree.evict(1))  # stale entries of the queue surface here; `unlock` has paid for them
+        started = time.thread_time()
+        for _ in range(100):
+            allocator.free(tree.evict(10))
+        costs[num_texts] = (matched / 10_000, (time.thread_time() - started) / 100)
+        tree.check_invariants()
+    assert tree.num_nodes >= 9_000
+    for small, large in zip(costs[100], costs[10_000], strict=True):
+        assert large < 4 * small + 20e-6, costs

@@ -288,3 +288,54 @@ def test_nobody_is_overtaken_for_ever() -> None:
     assert lonely in driver.done
     for branch in list(driver.live.values()):
         driver.scheduler.finish(branch)
+
+
+def tree_workload(rng: random.Random) -> list[list[int]]:
+    """Few-shot prompts that branch three times, in random order."""
+
+    def tokens(count: int) -> list[int]:
+        return [rng.randrange(3, 300) for _ in range(count)]
+
+    prompts = []
+    for _ in range(4):
+        first = tokens(100)
+        for _ in range(4):
+            second = first + tokens(60)
+            for _ in range(4):
+                third = second + tokens(40)
+                prompts += [third + tokens(10) for _ in range(6)]
+    rng.shuffle(prompts)
+    return prompts
+
+
+def chat_workload(rng: random.Random) -> list[list[int]]:
+    """Conversations, each turn with all before it, in random order."""
+    prompts = []
+    for _ in range(96):
+        text = [rng.randrange(3, 300) for _ in range(50)]
+        for _ in range(4):
+            text = text + [rng.randrange(3, 300) for _ in range(30)]
+            prompts.append(text)
+    rng.shuffle(prompts)
+    return prompts
+
+
+@pytest.mark.parametrize("workload", [tree_workload, chat_workload])
+@pytest.mark.parametrize(("policy", "least"), [("lpm", 0.96), ("dfs-weight", 0.85)])
+def test_hit_rate_comes_close_to_the_best_order(workload, policy: str, least: float) -> None:  # type: ignore[no-untyped-def]
+    """With a pool for a tenth of the text, nearly as much is shared as if nothing were ever evicted."""
+    page_size, prompts = 4, workload(random.Random(1))
+    seen: set[tuple[int, ...]] = set()
+    for prompt in prompts:
+        seen.update(tuple(prompt[:end]) for end in range(page_size, len(prompt), page_size))
+    best = 1 - len(seen) * page_size / sum(len(prompt) for prompt in prompts)
+    rates = {}
+    for name in (policy, "fcfs"):
+        driver = Driver(num_pages=2400 // page_size, page_size=page_size, budget=512, max_seqs=8, policy=name)
+        for prompt in prompts:
+            driver.submit(prompt, SamplingParams(max_tokens=1))
+        while driver.scheduler.has_work:
+            driver.step()
+        rates[name] = driver.cache.stats.hit_tokens / driver.cache.stats.queried_tokens
+    assert rates[policy] >= least * best
+    assert rates[policy] > rates["fcfs"]
