@@ -49,9 +49,13 @@ TEXTS = [
 ]
 
 
+def short(person: Person) -> str:
+    return f"{person.name}, {person.age}, {person.job}, {person.city}"
+
+
 def show(title: str, states: list[sgl.ProgramState], names: list[str], values: list[str], seconds: float) -> Table:
-    table = Table(title=f"{title}: {len(states)} in {seconds:.2f} s", title_justify="left")
-    for column in ("answer", "prompt tokens", "of them cached", "written", "of them forced", "ms"):
+    table = Table(title=f"{title}: {len(states)} in {seconds:.2f} s (tokens)", title_justify="left")
+    for column in ("answer", "prompt", "cached", "written", "forced", "ms"):
         table.add_column(column, justify="left" if column == "answer" else "right")
     for state, name, value in zip(states, names, values, strict=True):
         meta = state.get_meta_info(name) or {}
@@ -68,7 +72,7 @@ def main() -> None:
     started = time.perf_counter()
     batch = extract.run_batch([{"text": text} for text in TEXTS], progress_bar=True)
     people = [state.parsed("person") for state in batch]  # a value that is not a Person would be an error here
-    console.print(show("Extraction", batch, ["person"] * 8, [str(p) for p in people], time.perf_counter() - started))
+    console.print(show("Extraction", batch, ["person"] * 8, [short(p) for p in people], time.perf_counter() - started))
 
     started = time.perf_counter()
     states = [sentiment("The film was wonderful. I love it."), answer("What is 3 + 4?", "int")]
