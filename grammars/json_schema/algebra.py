@@ -431,7 +431,9 @@ class Algebra:
                     return self._all_of(lists, tracked, shapes)
                 return self._any_of(lists, tracked, shapes)
             case ExactlyOne(parts):
-                return self._one_of(parts, sign, tracked, shapes)
+                if sign:
+                    return self._one_of(parts, (shapes.anything,), tracked, shapes)
+                return self._none_or_several(parts, shapes)
             case Negation(part):
                 return self._forms(part, not sign, False, shapes)
             case Condition(test, then, otherwise):
@@ -485,11 +487,14 @@ class Algebra:
 
     def _all_of(self, parts: Sequence[tuple[Expression, bool]], tracked: bool, shapes: _Shapes[F]) -> tuple[F, ...]:
         forms: tuple[F, ...] = (shapes.anything,)
-        found = [self._forms(part, sign, tracked, shapes) for part, sign in parts]
-        for other in sorted(found, key=len) if not tracked else found:
+        last = [part for part, sign in parts if sign and isinstance(part, ExactlyOne)]
+        found = [self._forms(part, sign, tracked, shapes) for part, sign in parts if not sign or part not in last]
+        for other in sorted(found, key=len):
             if not forms:
                 break
             forms = self._product(forms, other, shapes)
+        for choice in sorted(last, key=lambda each: len(each.parts)):  # what is known by then keeps its branches apart
+            forms = self._one_of(choice.parts, forms, tracked, shapes) if forms else ()
         return forms
 
     def _any_of(self, parts: Sequence[tuple[Expression, bool]], tracked: bool, shapes: _Shapes[F]) -> tuple[F, ...]:
@@ -505,24 +510,40 @@ class Algebra:
             none = self._product(none, failed, shapes)
         return forms
 
-    def _one_of(self, parts: tuple[Expression, ...], sign: bool, tracked: bool, shapes: _Shapes[F]) -> tuple[F, ...]:
-        held = [self._forms(part, True, tracked, shapes) for part in parts]
-        meets = {
-            (i, j): self._product(held[i], held[j], shapes)
-            for j in range(len(parts))
-            for i in range(j)
-            if held[i] and held[j]
-        }
-        if not sign:
-            none = self._all_of([(part, False) for part in parts], False, shapes)
-            return self._limited((*none, *(form for forms in meets.values() for form in forms)), shapes)
+    def _one_of(
+        self, parts: tuple[Expression, ...], given: tuple[F, ...], tracked: bool, shapes: _Shapes[F]
+    ) -> tuple[F, ...]:
+        """The given forms where exactly one part holds."""
+        held = [self._product(given, self._forms(part, True, tracked, shapes), shapes) for part in parts]
+        meets = self._meets(parts, held, shapes)
         result: list[F] = []
         for i, forms in enumerate(held):
             for j, part in enumerate(parts):
-                if i != j and meets.get((min(i, j), max(i, j))):
+                if i != j and forms and meets.get((min(i, j), max(i, j))):
                     forms = self._product(forms, self._forms(part, False, False, shapes), shapes)
             result += forms
         return self._limited(tuple(result), shapes)
+
+    def _none_or_several(self, parts: tuple[Expression, ...], shapes: _Shapes[F]) -> tuple[F, ...]:
+        """The complement of exactly one."""
+        none = self._all_of([(part, False) for part in parts], False, shapes)
+        held = [self._forms(part, True, False, shapes) for part in parts]
+        several = [form for forms in self._meets(parts, held, shapes).values() for form in forms]
+        return self._limited((*none, *several), shapes)
+
+    def _meets(
+        self, parts: tuple[Expression, ...], held: list[tuple[F, ...]], shapes: _Shapes[F]
+    ) -> dict[tuple[int, int], tuple[F, ...]]:
+        """What two parts have in common, for each two that are not plainly apart."""
+        plain = [self._forms(part, True, False, shapes) for part in parts]
+        meets = {}
+        for j in range(len(parts)):
+            for i in range(j):
+                if held[i] and held[j]:
+                    common = self._product(held[i], plain[j], shapes)
+                    if common:
+                        meets[i, j] = common
+        return meets
 
     def _product(self, left: tuple[F, ...], right: tuple[F, ...], shapes: _Shapes[F]) -> tuple[F, ...]:
         """The forms of both."""
