@@ -25,7 +25,7 @@ MAX_DIGITS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Membership, cell by cell: `opens[i]` is the table of the open cell below `cuts[i]`, `points[i]` is for the cut."""
+    """Membership, cell by cell: `opens[i]` is the table of the open cell below `cuts[i]`, `points[i]` for the cut."""
 
     cuts: tuple[Fraction, ...]
     opens: tuple[int, ...]

@@ -17,13 +17,14 @@ from fractions import Fraction
 from grammars.json_schema.cells import Cells, exact, membership, possible
 
 LARGEST = Fraction(sys.float_info.max)
+LARGEST_POWER = Fraction(10**308)
 EXACT_DIGITS = 15
 """Two decimals of at most so many significant digits never read as the same double."""
 EXACT_LIMIT = Fraction(10**EXACT_DIGITS)
 
 
-def as_floats(cells: Cells) -> Cells:
-    """See the module docstring."""
+def as_floats(cells: Cells, largest: Fraction | None = None) -> Cells:
+    """See the module docstring. largest: where integers end (infinity is none), None where that cannot be reached."""
     cuts: list[Fraction] = []
     opens: list[int] = [cells.opens[0]]
     points: list[bool] = []
@@ -53,7 +54,7 @@ def as_floats(cells: Cells) -> Cells:
             cuts.append(above)
             points.append(_at(cells, right, above))
             opens.append(right)
-    return _within_exact_range(Cells(tuple(cuts), tuple(opens), tuple(points), cells.lattices))
+    return _within_exact_range(Cells(tuple(cuts), tuple(opens), tuple(points), cells.lattices), largest)
 
 
 def distinguishes(cells: Cells) -> bool:
@@ -82,24 +83,24 @@ def _at(cells: Cells, table: int, x: Fraction) -> bool:
     return bool(table >> membership(cells.lattices, x) & 1)
 
 
-def _within_exact_range(cells: Cells) -> Cells:
-    """Cells that tell multiples apart, ended where doubles no longer can: 10**15, or the largest for plain integers."""
+def _within_exact_range(cells: Cells, largest: Fraction | None) -> Cells:
+    """Cells that tell multiples apart, ended where doubles no longer can: at `largest` for integers, else at 10**15."""
     full = possible(cells.lattices)
-    whole = cells.lattices == (Fraction(1),)
-    limit = LARGEST if whole and all(table in (0, 0b10, full) for table in cells.opens) else EXACT_LIMIT
-    if all(table in (0, full) for table in cells.opens):
+    whole = cells.lattices == (Fraction(1),) and all(table in (0, 0b10, full) for table in cells.opens)
+    limit = largest if whole else EXACT_LIMIT
+    if limit is None or all(table in (0, full) for table in cells.opens):
         return cells
-    cuts = sorted({*cells.cuts, -limit, limit})
-    opens, points, i = [], [], 0
-    for cut in [*cuts, None]:
-        table = cells.opens[i]
-        beyond = (cut is not None and cut <= -limit) or (cut is None or cut > limit)
-        opens.append(table if table == full or not beyond else 0)
-        if cut is None:
-            break
+    cuts: list[Fraction] = []
+    opens, points, i = [0 if cells.opens[0] != full else full], [], 0
+    for cut in sorted({*cells.cuts, -limit, limit}):
+        below = cells.opens[i]
+        at = _at(cells, below, cut)
         if i < len(cells.cuts) and cells.cuts[i] == cut:
-            points.append(cells.points[i])
-            i += 1
-        else:
-            points.append((abs(cut) < limit and _at(cells, table, cut)) or table == full)
+            at, i = cells.points[i], i + 1
+        above = cells.opens[i] if -limit <= cut < limit or cells.opens[i] == full else 0
+        if above == opens[-1] and at == _at(cells, above, cut):
+            continue
+        cuts.append(cut)
+        opens.append(above)
+        points.append(at)
     return Cells(tuple(cuts), tuple(opens), tuple(points), cells.lattices)

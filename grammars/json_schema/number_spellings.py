@@ -247,9 +247,9 @@ class Scientific:
             places, zeros = (places, zeros + 1) if digit == 0 else (places + zeros + 1, 0)
             if places + zeros > self._limit:
                 return None
-        if isinstance(where[0], int):
+        if where and isinstance(where[0], int):
             return self._digits("fraction", where[0], where[1] + 1, digit, places, zeros)
-        return "digits", "fraction", where, places, zeros
+        return ("digits", "fraction", where, places, zeros) if self._can_end(where, places) else None
 
     def _digits(self, stage: str, mantissa: int, place: int, digit: int, places: int, zeros: int) -> State | None:
         """The state after one more digit at `place`, settled if no cut's mantissa begins like it."""
@@ -264,7 +264,14 @@ class Scientific:
             return "digits", stage, (mantissa, self._places), places, zeros
         else:
             runs = self._runs(mantissa + 1, False)
-        return ("digits", stage, runs, places, zeros) if runs else None
+        return ("digits", stage, runs, places, zeros) if self._can_end(runs, places) else None
+
+    def _can_end(self, runs: tuple[Run, ...], places: int) -> bool:
+        """Whether some exponent will do, after so many decimal places or more; exact where only multiples belong."""
+        least = min((power for power in self._powers if power is not None), default=0)
+        return any(
+            table == self._full or table & 1 or high is None or high >= places + least for _, high, table in runs
+        )
 
     def _runs(self, mantissa: int, exactly: bool) -> tuple[Run, ...]:
         """The table for each exponent: `exactly` for this mantissa, else for one that no cut is equal to."""

@@ -1,7 +1,7 @@
 """The JSON texts of a set of numbers, as a lazy byte automaton.
 
-In: the cells of the set, and those of the subset that may be written as floats (`float_safety`). Out: `NumberText`,
-with the reading side of `grammars.regex.Language`. This module knows no schema.
+In: the cells of the set, and those of the subsets that may be written as decimals and with exponents
+(`float_safety`). Out: `NumberText`, with the reading side of `grammars.regex.Language`. This module knows no schema.
 
 Three *spellings* read the same text side by side; each keeps a small symbolic state, None once it can no longer hold:
 
@@ -11,7 +11,8 @@ Three *spellings* read the same text side by side; each keeps a small symbolic s
     AnyFloat                   all of RFC 8259 with a point or exponent, where a sign's numbers are all in the set
 
 Left out: exponents after several or no leading digits (`12e1`, `0.5e1`) where a bound or a multiple has to be kept,
-exponents together with multiples other than of a power of ten, and more than 16 digits before such an exponent.
+exponents together with multiples other than of a power of ten, more than 16 digits before such an exponent, and
+exponents where all members are integers within 10**16.
 
 A state's `min_bytes` is found by a search forward; only where that gets wide is the rest of the automaton made.
 """
@@ -43,9 +44,9 @@ class NumberText:
     States are integers from 0; every state that `row` or `step` gives is completable. Not safe for threads.
     """
 
-    def __init__(self, plain: Cells, spelled: Cells) -> None:
-        self.key: Hashable = ("number", plain, spelled)
-        self._spellings = {sign: _spellings(plain, spelled, sign) for sign in "+-"}
+    def __init__(self, plain: Cells, decimals: Cells, scientific: Cells) -> None:
+        self.key: Hashable = ("number", plain, decimals, scientific)
+        self._spellings = {sign: _spellings(plain, decimals, scientific, sign) for sign in "+-"}
         self._ids: dict[_Key, int] = {("start",): 0}
         self._keys: list[_Key] = [("start",)]
         self._next: dict[int, dict[str, int]] = {}
@@ -187,15 +188,15 @@ class NumberText:
             self._min.setdefault(s, DEAD)
 
 
-def _spellings(plain: Cells, spelled: Cells, sign: str) -> tuple[Spelling, ...]:
+def _spellings(plain: Cells, decimals: Cells, scientific: Cells, sign: str) -> tuple[Spelling, ...]:
     """The spellings that a sign's numbers have, none for what can hold nothing."""
     if sign == "-":
-        plain, spelled = plain.mirrored(), spelled.mirrored()
-    plain, spelled = _from_zero(plain), _from_zero(spelled)
-    whole = PlainDigits(plain, point=False)
-    if spelled.points[0] and len(spelled.cuts) == 1 and spelled.opens[1] == possible(spelled.lattices):
+        plain, decimals, scientific = plain.mirrored(), decimals.mirrored(), scientific.mirrored()
+    whole, floats = PlainDigits(_from_zero(plain), point=False), _from_zero(scientific)
+    if floats.points[0] and len(floats.cuts) == 1 and floats.opens[1] == possible(floats.lattices):
         return whole, AnyFloat()
-    return whole, PlainDigits(spelled, point=True), Scientific(spelled)
+    digits = PlainDigits(_from_zero(decimals), point=True)
+    return (whole, digits, Scientific(floats)) if any((*floats.opens, *floats.points)) else (whole, digits)
 
 
 def _from_zero(cells: Cells) -> Cells:

@@ -27,11 +27,13 @@ from typing import Any
 
 from grammars.errors import ConstraintSyntaxError, UnsupportedConstraintError
 from grammars.json_schema.cells import Cells, Number, exact, lcm, membership, narrow, possible, spread
-from grammars.json_schema.float_safety import as_floats
+from grammars.json_schema.float_safety import LARGEST_POWER, as_floats
 from grammars.json_schema.number_text import NumberText
 
 MAX_LATTICES = 6
 """Different multiples that one set may tell apart (its tables have 2**k bits)."""
+PLAIN_LIMIT = 10**16
+"""From here on, writers of JSON use exponents for integers."""
 SEARCH_STEPS = 100_000
 """Multiples looked at in one bounded cell before giving up."""
 
@@ -270,7 +272,16 @@ def _language(numbers: NumberSet, plain_integers: bool) -> NumberText:
         opens = tuple(full * (table == full) for table in numbers.opens)
         points = tuple(p and a == b == full for p, a, b in zip(numbers.points, opens, opens[1:], strict=False))
         spelled = NumberSet(numbers.cuts, opens, points, numbers.lattices) | numbers - _INTEGERS
-    return NumberText(numbers, as_floats(spelled))
+    scientific = _NONE if _are_small_integers(numbers) else as_floats(spelled, LARGEST_POWER)
+    return NumberText(numbers, as_floats(spelled), scientific)
+
+
+def _are_small_integers(numbers: NumberSet) -> bool:
+    """Whether all members are integers that nobody writes with an exponent."""
+    within = all(abs(cut) <= PLAIN_LIMIT for cut in numbers.cuts) and not numbers.opens[0] and not numbers.opens[-1]
+    whole = all(step.denominator == 1 for step in numbers.lattices) and not any(table & 1 for table in numbers.opens)
+    members = (cut for cut, held in zip(numbers.cuts, numbers.points, strict=True) if held)
+    return within and whole and all(member.denominator == 1 for member in members)
 
 
 _ALL = NumberSet((), (1,), (), ())
