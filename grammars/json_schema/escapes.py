@@ -33,6 +33,7 @@ Row: TypeAlias = NDArray[np.int32]
 QUOTE, BACKSLASH = ord('"'), ord("\\")
 SHORT = {ord(name): ord(value) for name, value in zip('"\\/bfnrt', '"\\/\b\f\n\r\t', strict=True)}
 """The byte after a backslash -> the character it stands for."""
+_NOT_RAW = np.array([*range(0x20), QUOTE, BACKSLASH])
 NO_CLASS = -1
 
 
@@ -172,13 +173,12 @@ class EscapedText:
 
     def _plain_row(self, q: int) -> Row:
         values = self._values.row(q)
-        row = np.where(values >= 0, values << 1, DEAD).astype(np.int32)
-        row[:32] = DEAD
-        row[QUOTE] = row[BACKSLASH] = DEAD
+        row = np.maximum(values << 1, DEAD)
+        row[_NOT_RAW] = DEAD
         ends = self._values.class_of(q)
         if ends != NO_CLASS:
             row[QUOTE] = 2 * ends + 1
-        if (values[:0x80] >= 0).any() or (values[0xC2:0xF5] >= 0).any():  # between two characters
+        if values[:0x80].max() >= 0 or values[0xC2:0xF5].max() >= 0:  # between two characters
             row[BACKSLASH] = self._intern(("\\", q))
         return row
 
@@ -295,7 +295,7 @@ class EscapedText:
             self._best[before] = onward
         if path and self._costs[q] > self._values.bound(q) + 1:  # it led to an escape: another way may be shorter
             for before, _ in path:
-                self._costs.pop(before), self._best.pop(before)
+                del self._costs[before], self._best[before]
             self._search(q)
         return self._costs[q]
 
@@ -328,7 +328,7 @@ class EscapedText:
             if ends.get(q) == total:
                 return self._keep(start, q, total, before, reached)
             known = self._costs.get(q, 1 if self._values.class_of(q) != NO_CLASS else None)
-            if known is not None and (q in self._costs or known == 1):
+            if known is not None:
                 ends[q] = spent + known
                 heapq.heappush(queue, (spent + known, spent, q))
                 continue
