@@ -28,6 +28,9 @@ SPACES = (SPACE, TAB, LINE_FEED, CARRIAGE_RETURN)
 AFTER_VALUE = (COMMA, CLOSE_OBJECT, CLOSE_ARRAY, *SPACES)
 VALUE_STARTS = (*b'"-0123456789tfn[{',)
 
+MAPPED_STATES = 1 << 16
+"""Lexemes with higher states than this look their locals up one by one."""
+
 MAX_INDENT = 128
 """Longest run of white space."""
 
@@ -63,6 +66,8 @@ class Rows:
         self._rows: list[tuple[Lexeme, int]] = []
         self._locals: dict[tuple[int, int], int] = {}
         self._keep: dict[int, Lexeme] = {}
+        self._mapped: dict[int, NDArray[np.int32]] = {}
+        """by lexeme: state -> local, UNFILLED where it has none yet"""
         self._exit_numbers: dict[Exit, int] = {}
         self._exits: list[Exit] = [()]
 
@@ -94,17 +99,35 @@ class Rows:
     def fill(self, local: int) -> None:
         lexeme, state = self._rows[local]
         nexts, crossing, meaning = lexeme.row(state)
-        row = np.full(256, DEAD, np.int32)
-        alive = nexts >= 0
-        if alive.any():
-            states, places = np.unique(nexts[alive], return_inverse=True)
-            locals_ = np.array([self.local(lexeme, int(each)) for each in states], np.int32)
-            row[alive] = locals_[places]
+        row = self._numbered(lexeme, nexts)
         for byte in crossing:
             row[byte] = CROSS
         if meaning is not None:
             self.exits[local] = self._exit_number(meaning)
         self.table[local] = row
+
+    def _numbered(self, lexeme: Lexeme, nexts: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The locals of the states `nexts`. One look-up for all bytes, since rows are made by the thousand."""
+        highest = int(nexts.max())
+        if highest >= MAPPED_STATES:
+            alive = nexts[nexts >= 0]
+            row = np.full(256, DEAD, np.int32)
+            row[nexts >= 0] = [self.local(lexeme, state) for state in alive.tolist()]
+            return row
+        mapped = self._mapped.get(id(lexeme))
+        if mapped is None or highest >= len(mapped) - 1:
+            # The last entry is what DEAD, -1, looks up.
+            longer = np.full(2 * highest + 32, UNFILLED, np.int32)
+            longer[-1] = DEAD
+            if mapped is not None:
+                longer[: len(mapped) - 1] = mapped[:-1]
+            mapped = self._mapped[id(lexeme)] = longer
+        row = mapped[nexts]
+        if row.min() == UNFILLED:
+            for state in set(nexts[row == UNFILLED].tolist()):
+                mapped[state] = self.local(lexeme, state)
+            row = mapped[nexts]
+        return row
 
     def _exit_number(self, meaning: Exit) -> int:
         number = self._exit_numbers.get(meaning)
@@ -226,6 +249,8 @@ class Parallel:
         return (state,) if len(self._automata) == 1 else self._states[state]
 
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
+        if len(self._automata) == 1:
+            return self._lone_row(state)
         parts = self._parts(state)
         nothing = np.full(256, DEAD, np.int32)
         rows = np.stack([a.row(s) if s >= 0 else nothing for a, s in zip(self._automata, parts, strict=True)])
@@ -239,9 +264,18 @@ class Parallel:
         meaning: Exit = ("string" if self.closes else "number", met)
         return self._joined(rows), crossing if met else (), meaning if met else None
 
+    def _lone_row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
+        """As `row`, of a single automaton."""
+        automaton, goal = self._automata[0], self._goals[0]
+        row = automaton.row(state)
+        end = int(row[QUOTE]) if self.closes else state
+        if end < 0 or not automaton.is_accepting(end):
+            return row, (), None
+        if not self.closes:
+            return row, AFTER_VALUE, ("number", 1 << goal)
+        return row, (QUOTE,), ("string", 1 << goal)
+
     def _joined(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
-        if len(rows) == 1:
-            return rows[0]
         columns, places = np.unique(rows, axis=1, return_inverse=True)
         numbers = [
             self._number(tuple(int(s) for s in column)) if (column >= 0).any() else DEAD for column in columns.T

@@ -83,6 +83,7 @@ class NameValues:
         self._keys: list[tuple[Slice, tuple[int, ...]]] = [(names.all, starts)]
         self._ids = {self._keys[0]: 0}
         self._rows: dict[int, Row] = {}
+        self._fallen_rows: dict[tuple[int, ...], Row] = {}
         self._bounds: dict[int, int] = {}
         self._differs: dict[tuple[Slice, tuple[int, ...]], bool] = {}
         self.start = 0
@@ -92,7 +93,7 @@ class NameValues:
         if row is None:
             part, others = self._keys[state]
             rows = [self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(others)]
-            row = self._fallen(rows)
+            row = self._fallen(others, rows).copy()
             for byte, below in self._names.children(part).items():
                 key = below, tuple(int(r[byte]) for r in rows)
                 row[byte] = self._intern(key) if self._has_allowed(below) or self._has_others(*key) else DEAD
@@ -130,8 +131,14 @@ class NameValues:
             found = self._bounds[state] = min(ways, default=0)
         return found
 
-    def _fallen(self, rows: list[Row]) -> Row:
-        """The row of what no name goes on with."""
+    def _fallen(self, others: tuple[int, ...], rows: list[Row]) -> Row:
+        """The row of what no name goes on with; the same wherever the languages are in the same states."""
+        found = self._fallen_rows.get(others)
+        if found is None:
+            found = self._fallen_rows[others] = self._make_fallen(rows)
+        return found
+
+    def _make_fallen(self, rows: list[Row]) -> Row:
         live = [i for i, r in enumerate(rows) if r is not _DEAD_ROW]
         row = np.full(256, DEAD, np.int32)
         if len(live) == 1:
