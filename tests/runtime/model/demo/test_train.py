@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from runtime.model.demo import PATH
-from runtime.model.demo.train import (
-    BATCH_TOKENS,
-    PEAK_RATE,
-    Optimiser,
-    batches,
-    learning_rate,
-    new_model,
-    short_row_attention,
-    train_step,
-)
+from runtime.model.demo import train as training
+from runtime.model.demo.batches import BATCH_TOKENS, batches
+from runtime.model.demo.optimiser import PEAK_RATE, Optimiser, learning_rate
+from runtime.model.demo.scores import Score
+from runtime.model.demo.train import new_model, short_row_attention, train, train_step
 
 TOKENIZER = AutoTokenizer.from_pretrained(PATH)
 
@@ -71,3 +67,22 @@ def test_steps_lower_the_loss_and_a_saved_state_goes_on_alike() -> None:
         two.step(1e-3)
     for parameter, twin in zip(model.parameters(), resumed.parameters(), strict=True):
         torch.testing.assert_close(parameter, twin)
+
+
+def test_an_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "model"
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(training, "measure", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(out, minutes=0.001, seed=1)
+    checkpoint = tmp_path / "model.checkpoint.pt"
+    assert checkpoint.exists()
+    monkeypatch.setattr(training, "measure", lambda *_: [Score("records", 3, 4)])
+    train(out, minutes=0.02, seed=1)
+    assert "goes on from step" in capsys.readouterr().out
+    assert not checkpoint.exists()
+    assert "| records | 3 | 4 | 75.0% |" in (out / "README.md").read_text()
+    assert AutoModelForCausalLM.from_pretrained(out).num_parameters() > 2_000_000
