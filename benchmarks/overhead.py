@@ -17,6 +17,7 @@ import numpy as np
 from runtime.api import GenerateRequest, SamplingParams
 from runtime.cache.prefix_cache import PrefixCache
 from runtime.constraint.grammar_runner import GrammarRunner
+from runtime.detokenizer import TokenTexts
 from runtime.engine_loop import EngineLoop
 from runtime.intake import Intake
 from runtime.metrics import Metrics
@@ -55,6 +56,7 @@ def microseconds_a_step(
         context_length=model.context_length,
         cache=cache,
         grammar_runner=grammar_runner,
+        texts=TokenTexts(model.tokenizer, model.vocabulary),
         jump_forward=True,
         random_seed=0,
     )

@@ -20,7 +20,7 @@ from runtime.cache.prefix_cache import PageTable, PrefixCache
 from runtime.cache.radix_node import Keys
 from runtime.config import EngineConfig
 from runtime.constraint.grammar_runner import GrammarRunner
-from runtime.detokenizer import decode
+from runtime.detokenizer import TokenTexts
 from runtime.engine_loop import EngineLoop, Runner, TokenSampler
 from runtime.errors import RequestError
 from runtime.execution.model_runner import ModelRunner
@@ -64,6 +64,7 @@ class Engine:
         self.context_length = model.context_length
         self._default_sampling = model.default_sampling
         self._grammar_runner = GrammarRunner(model.vocabulary, (model.vocab_size + 31) // 32)
+        self._texts = TokenTexts(model.tokenizer, lambda: self._grammar_runner.vocabulary)
         self._cache = PrefixCache(
             runner.num_pages, runner.page_size, config.eviction_policy, config.enable_prefix_caching
         )
@@ -81,6 +82,7 @@ class Engine:
             context_length=model.context_length,
             cache=self._cache,
             grammar_runner=self._grammar_runner,
+            texts=self._texts,
             jump_forward=config.jump_forward,
             random_seed=config.random_seed,
         )
@@ -175,8 +177,7 @@ class Engine:
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text that these tokens write, as in outputs: special tokens write none."""
-        vocabulary = self._grammar_runner.vocabulary
-        return decode(vocabulary.tokens, token_ids, vocabulary.special_ids)
+        return self._texts.decode(token_ids)
 
     def compile_constraint(self, spec: Spec) -> grammars.CompiledGrammar:
         """The compiled grammar for this model's vocabulary, shared and cached. Raises what `grammars.errors` lists."""

@@ -18,7 +18,7 @@ from runtime.api import GenerateRequest, SamplingParams
 from runtime.cache.prefix_cache import PrefixCache
 from runtime.completion import Completion
 from runtime.constraint.grammar_runner import GrammarRunner, OutputConstraint
-from runtime.detokenizer import Detokenizer
+from runtime.detokenizer import TokenTexts
 from runtime.errors import PromptTooLongError, RequestError
 from runtime.request import Request
 from runtime.scheduler.branch import Branch
@@ -37,6 +37,7 @@ class Intake:
         context_length: int,
         cache: PrefixCache,
         grammar_runner: GrammarRunner,
+        texts: TokenTexts,
         jump_forward: bool,
         random_seed: int,
     ) -> None:
@@ -46,6 +47,7 @@ class Intake:
         self._context_length = context_length
         self._cache = cache
         self._grammar_runner = grammar_runner
+        self._texts = texts
         self._jump_forward = jump_forward
         self._random = random.Random(random_seed)
         self._lock = threading.Lock()
@@ -64,9 +66,8 @@ class Intake:
         max_tokens = self._room(len(prompt_ids), sampling.max_tokens)
         constraint = None
         if generate.constraint is not None:
-            constraint = self._grammar_runner.open(
-                generate.constraint, max_tokens, generate.constraint_prefix, sampling.stop_token_ids
-            )
+            ends = (*sampling.stop_token_ids, *self._eos_token_ids)
+            constraint = self._grammar_runner.open(generate.constraint, max_tokens, generate.constraint_prefix, ends)
         seed = sampling.seed if sampling.seed is not None else self._draw_seed()
         completions = []
         for index in range(sampling.best_of or sampling.n):
@@ -79,24 +80,21 @@ class Intake:
                 salt=generate.cache_salt,
                 priority=generate.priority,
             )
-            completions.append(self._completion(branch, sampling, max_tokens, own))
+            completions.append(self._completion(branch, max_tokens, own))
         active = ActiveRequest(request, prompt_ids, completions)
         for completion in completions:
             completion.branch.arrival = active.submitted
             completion.start()
         return active
 
-    def _completion(
-        self, branch: Branch, sampling: SamplingParams, max_tokens: int, constraint: OutputConstraint | None
-    ) -> Completion:
-        vocabulary = self._grammar_runner.vocabulary
-        hidden = vocabulary.special_ids if sampling.skip_special_tokens else frozenset[int]()
+    def _completion(self, branch: Branch, max_tokens: int, constraint: OutputConstraint | None) -> Completion:
+        sampling = branch.sampling
         return Completion(
             branch,
             max_tokens=max_tokens,
             end_ids=frozenset() if sampling.ignore_eos else self._eos_token_ids,
             stop_ids=frozenset(sampling.stop_token_ids),
-            detokenizer=Detokenizer(vocabulary.tokens, hidden),
+            detokenizer=self._texts.detokenizer(branch.token_ids, sampling.skip_special_tokens),
             text=StoppingText(
                 sampling.stop,
                 compile_patterns(sampling.stop_regex),

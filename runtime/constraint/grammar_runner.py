@@ -10,9 +10,9 @@ tokens are the same either way, so the text is too.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,11 +85,17 @@ class GrammarRunner:
 
     def __init__(self, make_vocabulary: Callable[[], grammars.Vocabulary], mask_width: int) -> None:
         self._make_vocabulary = make_vocabulary
+        self._lock = threading.Lock()
+        self._vocabulary: grammars.Vocabulary | None = None
         self.mask_width = mask_width
 
-    @cached_property
+    @property
     def vocabulary(self) -> grammars.Vocabulary:
-        return self._make_vocabulary()
+        """VocabularyError if the tokenizer's tokens are no bytes."""
+        with self._lock:
+            if self._vocabulary is None:
+                self._vocabulary = self._make_vocabulary()
+            return self._vocabulary
 
     def compile(self, spec: Spec) -> grammars.CompiledGrammar:
         return grammars.compile(spec, self.vocabulary)

@@ -88,10 +88,10 @@ class Scheduler:
             if branch.table is not None:
                 budget -= self._catch_up(branch, budget - later)
         if preempted == self.num_preemptions and budget and len(self.running) < self.max_running and len(self.waiting):
-            while budget and len(self.running) < self.max_running and (branch := self._next_waiting()) is not None:
-                if not self._admit(branch):
+            while budget and len(self.running) < self.max_running and (following := self._next_waiting()):
+                if not self._admit(following):
                     break
-                budget -= self._catch_up(branch, budget)
+                budget -= self._catch_up(following, budget)
         if not self._in_step:
             return None
         return ScheduledBatch(tuple(share for _, share in self._in_step))

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 import grammars
-from runtime.detokenizer import Detokenizer, decode
+from runtime.detokenizer import ByteDetokenizer, TokenTexts
 from tests.runtime.fake_engine import CORPUS, byte_level_tokenizer
 
 
@@ -34,10 +34,10 @@ def sentencepiece_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def pieces_of(ids: list[int], vocabulary: grammars.Vocabulary, skip: bool) -> list[str]:
-    hidden = vocabulary.special_ids if skip else frozenset()
-    detokenizer = Detokenizer(vocabulary.tokens, hidden)
+    texts = TokenTexts(None, lambda: vocabulary)
+    detokenizer = texts.detokenizer((), skip)
     pieces = [detokenizer.append(token_id) for token_id in ids] + [detokenizer.finish()]
-    assert "".join(pieces) == decode(vocabulary.tokens, ids, hidden)
+    assert "".join(pieces) == texts.decode(ids, skip)
     return pieces
 
 
@@ -76,9 +76,49 @@ def test_sentencepiece_texts_after_a_prompt() -> None:
 
 @pytest.mark.parametrize("text", ["🙂", "你", "é", "👩‍👩‍👧"])
 def test_a_character_is_shown_when_it_is_whole(text: str) -> None:
-    detokenizer = Detokenizer([bytes([b]) for b in range(256)])
+    detokenizer = ByteDetokenizer([bytes([b]) for b in range(256)])
     shown = ""
     for count, byte in enumerate(text.encode(), 1):
         shown += detokenizer.append(byte)
         whole = text.encode()[:count].decode("utf-8", "ignore")
         assert shown == whole
+
+
+def wordpiece_tokenizer() -> PreTrainedTokenizerFast:
+    words = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog"]
+    pieces = ["[UNK]", "[CLS]", "[SEP]", *words, *(f"##{end}" for end in ("s", "ing", "ed")), ".", ","]
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", eos_token="[SEP]")
+
+
+def test_tokens_that_are_no_bytes() -> None:
+    tokenizer = wordpiece_tokenizer()
+    texts = TokenTexts(tokenizer, lambda: grammars.Vocabulary.from_tokenizer(tokenizer))
+    rng = random.Random(0)
+    for _ in range(50):
+        ids = [rng.randrange(3, len(tokenizer)) for _ in range(20)]
+        prompt, output = ids[:8], ids[8:]
+        detokenizer = texts.detokenizer(prompt, True)
+        text = "".join(map(detokenizer.append, output)) + detokenizer.finish()
+        assert text == tokenizer.decode(ids)[len(tokenizer.decode(prompt)) :]
+        assert texts.decode(ids) == tokenizer.decode(ids)
+
+
+def test_windows_hold_back_unfinished_characters() -> None:
+    tokenizer = byte_level_tokenizer()
+
+    def refuse() -> grammars.Vocabulary:
+        raise grammars.VocabularyError("no bytes")
+
+    texts = TokenTexts(tokenizer, refuse)
+    for text in ("你好 🙂 Ünïcödé", "plain words", "👩‍👩‍👧"):
+        ids = tokenizer.encode(text)
+        detokenizer = texts.detokenizer((), True)
+        pieces = [detokenizer.append(token_id) for token_id in ids] + [detokenizer.finish()]
+        assert "".join(pieces) == text and not any("\ufffd" in piece for piece in pieces)
+    broken = [tokenizer.convert_tokens_to_ids("ð")] * 30
+    detokenizer = texts.detokenizer((), True)
+    pieces = [detokenizer.append(token_id) for token_id in broken]
+    assert "".join(pieces) + detokenizer.finish() == "\ufffd" * 30 and any(pieces)
