@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from grammars.errors import ConstraintLimitError, ConstraintSyntaxError, UnsupportedConstraintError
 from grammars.json_schema.expressions import (
+    ALWAYS,
     ARRAY,
     BOOLEAN,
     EVERY_TYPE,
@@ -393,7 +394,10 @@ class Algebra:
         if key not in self._memo:
             forms: tuple[F, ...] = (shapes.anything,)
             for number in sorted(ref, key=lambda n: (n < 0, abs(n))):
-                forms = self._product(forms, self._forms_for(abs(number), number > 0, False, shapes, ""), shapes)
+                if number > 0:
+                    forms = self._product(forms, self._forms_for(number, True, False, shapes, ""), shapes)
+                else:
+                    forms = self._minus(forms, SchemaRef(-number, ""), shapes)
             self._memo[key] = forms
         found: tuple[F, ...] = self._memo[key]
         return found
@@ -436,13 +440,23 @@ class Algebra:
                 return self._none_or_several(parts, shapes)
             case Negation(part):
                 return self._forms(part, not sign, False, shapes)
-            case Condition(test, then, otherwise):
-                yes = self._all_of([(test, True), (then, sign)], tracked, shapes)
-                return self._limited((*yes, *self._all_of([(test, False), (otherwise, sign)], tracked, shapes)), shapes)
+            case Condition():
+                return self._condition(expression, sign, tracked, shapes)
             case SchemaRef(number, path):
                 return self._forms_for(number, sign, tracked, shapes, path)
             case Leftover():
                 return self._leftover(expression, sign, tracked, shapes)
+
+    def _condition(self, expression: Condition, sign: bool, tracked: bool, shapes: _Shapes[F]) -> tuple[F, ...]:
+        """Both ways. Where the consequence is one fact, what it says is asked first: many conditions share it."""
+        test, then, otherwise = expression.test, expression.then, expression.otherwise
+        if sign and not tracked and otherwise is ALWAYS:
+            held, failed = self._forms(then, True, False, shapes), self._forms(then, False, False, shapes)
+            if len(held) == len(failed) == 1:
+                untested = self._forms(test, False, False, shapes)
+                return self._limited((*held, *self._product(failed, untested, shapes)), shapes)
+        yes = self._all_of([(test, True), (then, sign)], tracked, shapes)
+        return self._limited((*yes, *self._all_of([(test, False), (otherwise, sign)], tracked, shapes)), shapes)
 
     def _fact(self, form: F, sign: bool, tracked: bool, shapes: _Shapes[F]) -> tuple[F, ...]:
         if sign:
@@ -520,9 +534,20 @@ class Algebra:
         for i, forms in enumerate(held):
             for j, part in enumerate(parts):
                 if i != j and forms and meets.get((min(i, j), max(i, j))):
-                    forms = self._product(forms, self._forms(part, False, False, shapes), shapes)
+                    forms = self._minus(forms, part, shapes)
             result += forms
         return self._limited(tuple(result), shapes)
+
+    def _minus(self, forms: tuple[F, ...], part: Expression, shapes: _Shapes[F]) -> tuple[F, ...]:
+        """The forms where a part does not hold. Those where it plainly cannot are left as they are."""
+        held = self._forms(part, True, False, shapes)
+        if forms == (shapes.anything,) or len(held) * len(forms) > MAX_FORMS:
+            return self._product(forms, self._forms(part, False, False, shapes), shapes)
+        kept = [form for form in forms if not self._product((form,), held, shapes)]
+        cut = tuple(form for form in forms if form not in kept)
+        if cut:
+            kept += self._product(cut, self._forms(part, False, False, shapes), shapes)
+        return self._limited(tuple(kept), shapes)
 
     def _none_or_several(self, parts: tuple[Expression, ...], shapes: _Shapes[F]) -> tuple[F, ...]:
         """The complement of exactly one."""
