@@ -220,6 +220,13 @@ TestSchedulerMachine.settings = settings(
 )
 
 
+@pytest.mark.slow
+class TestSchedulerMachineLong(SchedulerMachine.TestCase):  # type: ignore[misc]
+    """More than 10,000 steps."""
+
+    settings = settings(TestSchedulerMachine.settings, max_examples=200, stateful_step_count=80)
+
+
 def test_equal_beginnings_are_computed_once_in_one_step() -> None:
     driver = Driver(num_pages=200, page_size=4, budget=1000, max_seqs=16)
     prefix = [1, 2, 0, 1] * 25
