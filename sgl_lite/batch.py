@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
@@ -62,6 +63,23 @@ def _run_all(
                 pool.submit(execute, jobs[submitted], results[submitted])
                 submitted += 1
             yield result.result()
+
+
+async def run_all_async(
+    start: Callable[[Job], Awaitable[ProgramState]], jobs: Sequence[Job], progress_bar: bool, title: str
+) -> list[ProgramState]:
+    """As `run_all` for `async` programs: all in one event loop, no threads."""
+    room = asyncio.Semaphore(MAX_OPEN)
+    bar: AbstractContextManager[Progress] = _bar(title, len(jobs)) if progress_bar else nullcontext(lambda: None)
+    with bar as advance:
+
+        async def one(job: Job) -> ProgramState:
+            async with room:
+                state = await start(job)
+            advance()
+            return state
+
+        return list(await asyncio.gather(*map(one, jobs)))
 
 
 def _threads(num_threads: int | str, jobs: int) -> int:

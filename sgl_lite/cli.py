@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import string
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import grammars
@@ -19,13 +21,16 @@ import sgl_lite as sgl
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Language-model programs with guaranteed output.",
+    help="Language-model programs with guaranteed output.\n\n"
+    'Example: [bold]sgl-lite generate "Generate profile for Ada:" --format json[/bold]',
     rich_markup_mode="rich",
 )
 grammar_app = typer.Typer(no_args_is_help=True, help="Look at a constraint without a model.")
 app.add_typer(grammar_app, name="grammar")
-console = Console()
+console, errors = Console(), Console(stderr=True)
 _END = 256
+_PLAIN = string.ascii_letters + string.digits + ' -.,:_[]{}"'
+"""What samples are written in where the schema allows it."""
 
 Model = Annotated[str | None, typer.Option(help="Folder or Hugging Face id. Default: the embedded model.")]
 Schema = Annotated[str, typer.Argument(help="A JSON Schema: a file, JSON text, or - for standard input.")]
@@ -111,7 +116,7 @@ def check(schema: Schema) -> None:
         return
     table = Table("where", "keyword", "how")
     for row in report:
-        table.add_row(*map(str, row if isinstance(row, tuple) else (row,)))
+        table.add_row(row.path or "/", row.keyword, row.how)
     console.print(table)
 
 
@@ -130,11 +135,13 @@ def sample(
     mask = np.empty(grammar.vocabulary.mask_width, np.int32)
     while not matcher.is_complete():
         matcher.fill_mask(mask)
-        token = int(rng.choice(np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))))
-        if token == _END:
+        allowed = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
+        plain = [byte for byte in allowed if chr(byte) in _PLAIN or byte == _END]
+        byte = int(rng.choice(plain or allowed.tolist()))
+        if byte == _END:
             break
-        matcher.advance(token)
-        out.append(token)
+        matcher.advance(byte)
+        out.append(byte)
     print(out.decode())
 
 
@@ -142,7 +149,7 @@ def _compile(schema: str) -> grammars.CompiledGrammar:
     try:
         return grammars.compile(grammars.JsonSchema(_read(schema)), _byte_vocabulary())
     except grammars.GrammarError as error:
-        console.print(f"[red]{type(error).__name__}[/red]: {error}")
+        errors.print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}")
         raise typer.Exit(1) from None
 
 
@@ -170,5 +177,5 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         return app(arguments)
     except (sgl.LanguageError, sgl.RuntimeFault, sgl.GrammarError) as error:
-        console.print(f"[red]{type(error).__name__}[/red]: {error}")
+        errors.print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}")
         raise SystemExit(1) from None

@@ -10,6 +10,7 @@ LanguageError (Exception)
  +- ForkError                              a fork or join that cannot be done
  +- TraceError (TypeError)                 a program asked, while it is only traced, for a value that does not exist yet
  +- CheckError                             the answer did not pass the gen's `check` after all retries
+ +- BlockingReadError (RuntimeError)       an `async` program read a variable that is not there yet without `await`
  +- ProgramCancelled                       `state.cancel()` was called
  +- ProgramTimeout (TimeoutError)          the program's `timeout` is over
  +- BackendError                           the backend failed; its cause is attached
@@ -77,6 +78,10 @@ class CheckError(LanguageError):
     def __init__(self, message: str, answers: tuple[str, ...]) -> None:
         super().__init__(message)
         self.answers = answers
+
+
+class BlockingReadError(LanguageError, RuntimeError):
+    """An `async` program read without `await`; that would stop all programs of its event loop."""
 
 
 class ProgramCancelled(LanguageError):

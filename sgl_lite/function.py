@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, overload
 
+from runtime.api import GenerateRequest, RequestOutput, SamplingParams
 from sgl_lite.backends.base import Backend
-from sgl_lite.batch import run_all
+from sgl_lite.batch import run_all, run_all_async
 from sgl_lite.defaults import backend_of
 from sgl_lite.errors import ArgumentError
 from sgl_lite.interpreter import Interpreter
 from sgl_lite.run import Run
 from sgl_lite.settings import RUN_DEFAULTS, SAMPLING_NAMES, SamplingSettings
 from sgl_lite.state import ProgramState
+from sgl_lite.tracer import TracerProgramState, constant_prefix, trace
 
 _RUN_NAMES = ("backend", "stream", "timeout", "use_thread", "max_new_tokens")
 
@@ -57,6 +62,7 @@ class SglFunction:
         self.arg_defaults = [p.default for p in parameters[1:] if p.default is not p.empty]
         self.__name__, self.__doc__ = func.__name__, func.__doc__
         self.__wrapped__ = func
+        self.is_async = inspect.iscoroutinefunction(func)
 
     def __repr__(self) -> str:
         return f"SglFunction({self.func.__name__}{self._signature})"
@@ -68,9 +74,9 @@ class SglFunction:
                 raise ArgumentError(f"{self.func.__name__} has no parameter {name!r}; it has {self.arg_names}")
         return SglFunction(self.func, self.num_api_spec_tokens, {**self.bind_arguments, **arguments})
 
-    def __call__(self, *args: Any, **kwargs: Any) -> ProgramState:
-        """As `run`."""
-        return self.run(*args, **kwargs)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As `run`; of an `async` function as `run_async`, to be awaited."""
+        return self.run_async(*args, **kwargs) if self.is_async else self.run(*args, **kwargs)
 
     def run(self, *args: Any, **kwargs: Any) -> ProgramState:
         """Run the program once. Returns when its function returns; answers may be on their way still: reads wait.
@@ -83,6 +89,10 @@ class SglFunction:
         A name that the program has too is the program's.
         Errors: those of the function, and of `s += ...` in it.
         """
+        if self.is_async:
+            raise ArgumentError(
+                f"{self.func.__name__} is async: write `await {self.func.__name__}(...)`, or run_batch([...])"
+            )
         arguments, options, settings = self._split(args, kwargs)
         state = self._start(options, settings)
         if options.get("stream"):
@@ -94,6 +104,28 @@ class SglFunction:
         else:
             self._execute(state, arguments)
         return state
+
+    async def run_async(self, *args: Any, **kwargs: Any) -> ProgramState:
+        """As `run`, awaited: the state comes when all its answers are there. `stream=True`: it comes at once.
+
+        An `async` function runs in this event loop, any other in a thread. Cancelling the task cancels the program.
+        """
+        arguments, options, settings = self._split(args, kwargs)
+        state = self._start(options, settings)
+        state.interpreter.run.thread = -1  # until the body says which it is
+        if self.is_async:
+            body = self._execute_async(state, arguments, keep_errors=bool(options.get("stream")))
+        else:
+            body = asyncio.to_thread(self._execute, state, arguments, bool(options.get("stream")))
+        if options.get("stream"):
+            state.interpreter.run.task = asyncio.create_task(body)
+            return state
+        try:
+            await body
+        except asyncio.CancelledError:
+            state.cancel()
+            raise
+        return await _settled(state)
 
     def stream(self, *args: Any, **kwargs: Any) -> ProgramState:
         """As `run(stream=True)`: `for piece in program.stream(...).text_iter(): ...`."""
@@ -131,8 +163,39 @@ class SglFunction:
             self._execute(state, arguments, keep_errors=True)
             return state
 
+        if self.is_async:
+
+            async def start_async(arguments: inspect.BoundArguments) -> ProgramState:
+                state = self._start(options, settings)
+                await self._execute_async(state, arguments, keep_errors=True)
+                return await _settled(state)
+
+            done = asyncio.run(run_all_async(start_async, jobs, progress_bar, self.func.__name__))
+            return iter(done) if generator_style else done
         states = run_all(start, jobs, num_threads, progress_bar, self.func.__name__)
         return states if generator_style else list(states)
+
+    def trace(self, *, backend: Any = None, **arguments: Any) -> TracerProgramState:
+        """What the program would do, without a model: parameters that are not given are stand-ins.
+
+        Errors: `TraceError` where the program needs the text of a stand-in.
+        """
+        del backend  # SGLang's parameter; a trace asks no backend
+        return trace(self.func, {**self._defaults(), **self.bind_arguments, **arguments}, self.arg_names)
+
+    def cache(self, backend: Any = None) -> str:
+        """Compute the text with which every run begins, ahead of the first run. Returns that text."""
+        prefix = constant_prefix(self.func, self.bind_arguments, self.arg_names)
+        if prefix:
+            ended: Future[RequestOutput] = Future()
+            run = Run(backend_of(backend), RUN_DEFAULTS, self.func.__name__)
+            request = GenerateRequest(prompt=prefix, sampling=SamplingParams(max_tokens=0))
+            run.send(request, ended.set_result, ended.set_exception)
+            ended.result()
+        return prefix
+
+    def _defaults(self) -> dict[str, Any]:
+        return {n: p.default for n, p in self._signature.parameters.items() if p.default is not p.empty}
 
     def _start(self, options: Mapping[str, Any], settings: SamplingSettings) -> ProgramState:
         backend: Backend = backend_of(options.get("backend"))
@@ -145,6 +208,23 @@ class SglFunction:
         interpreter.run.thread = threading.get_ident()
         try:
             state.ret_value = self.func(state, *arguments.args, **arguments.kwargs)
+            interpreter.settle()
+        except Exception as error:
+            interpreter.fail(error)
+            if not keep_errors:
+                raise
+        finally:
+            interpreter.run.thread = None
+            interpreter.notify()
+
+    async def _execute_async(
+        self, state: ProgramState, arguments: inspect.BoundArguments, keep_errors: bool = False
+    ) -> None:
+        """As `_execute`, of an `async` body."""
+        interpreter = state.interpreter
+        interpreter.run.thread, interpreter.run.in_event_loop = threading.get_ident(), True
+        try:
+            state.ret_value = await self.func(state, *arguments.args, **arguments.kwargs)
             interpreter.settle()
         except Exception as error:
             interpreter.fail(error)
@@ -182,6 +262,13 @@ class SglFunction:
             return self._signature.bind(*args, **{**self.bind_arguments, **kwargs})
         except TypeError as error:
             raise ArgumentError(f"{self.func.__name__}{self._signature}: {error}") from error
+
+
+async def _settled(state: ProgramState) -> ProgramState:
+    """The state when nothing is left to do; what went wrong is raised where it is read."""
+    with suppress(Exception):
+        await state.wait()
+    return state
 
 
 def _as_call(item: Mapping[str, Any] | Sequence[Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:

@@ -9,6 +9,7 @@ Errors stop the state. They are raised by the `+=` that caused them where that i
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import deque
@@ -21,7 +22,7 @@ from grammars.spec import UpTo
 from runtime.api import GenerateRequest, RequestOutput
 from sgl_lite.chat import ChatLog
 from sgl_lite.constraints import Constraint
-from sgl_lite.errors import CheckError, SpanError, UnknownVariableError
+from sgl_lite.errors import BlockingReadError, CheckError, SpanError, UnknownVariableError
 from sgl_lite.meta import meta_of
 from sgl_lite.nodes import (
     ConstrainBegin,
@@ -158,6 +159,8 @@ class Interpreter:
     def read(self, name: str, timeout: float | None = None) -> Cell:
         """A variable, once it is there. Errors: those of the program."""
         cell = self.cell(name)
+        if not cell.ready:
+            self._refuse_to_block(f"await s.read({name!r})")
         if cell.owner is self:
             self.settle(name)
         cell.get(timeout)
@@ -167,9 +170,15 @@ class Interpreter:
 
     def sync(self) -> None:
         """Wait for all that was added. Errors: those of the program."""
+        if not self.idle or self._planner.inside:
+            self._refuse_to_block("await s.wait()")
         self.settle()
         self.wait_for(lambda: self.idle)
         self.raise_error()
+
+    def _refuse_to_block(self, way_out: str) -> None:
+        if self.run.in_event_loop and self.run.thread == threading.get_ident():
+            raise BlockingReadError(f"an async program must not block its event loop; write {way_out}")
 
     @property
     def idle(self) -> bool:
@@ -191,6 +200,35 @@ class Interpreter:
                 return True
         self.raise_error()
         return False
+
+    async def wait_async(self, ready: Callable[[], bool]) -> None:
+        """As `wait_for`, without blocking the event loop."""
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(changed.set)
+
+        remove = self.listen(wake)
+        try:
+            while not ready():
+                self.raise_error()
+                await changed.wait()
+                changed.clear()
+        finally:
+            remove()
+
+    async def read_async(self, name: str) -> Cell:
+        """As `read`, without blocking the event loop."""
+        if name not in self.cells and not self.run.may_settle():
+            await self.wait_async(lambda: name in self.cells or self.run.thread is None)
+        cell = self.cell(name)
+        if not cell.ready:
+            if cell.owner is self:
+                self.settle(name)
+            assert isinstance(cell.owner, Interpreter)
+            await cell.owner.wait_async(lambda: cell.ready)
+        return self.read(name)
 
     def raise_error(self) -> None:
         """Raise what stopped the state, if it stopped."""

@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 from runtime.api import GenerateRequest, RequestOutput
 from sgl_lite.backends.base import Backend, Conversation, OnFailure, OnOutput, Pending
@@ -26,6 +27,8 @@ class Run:
     """One call of a program.
 
     stream: whether answers are wanted while they are written.
+    in_event_loop: whether the body is `async`, so that its reads must not block.
+    task: that of a streaming `async` body, kept from being collected.
     thread: the thread that executes the program's body, None once it is over. Only its reads say something about
             what the program does next.
     """
@@ -43,6 +46,8 @@ class Run:
         self.timeout = timeout
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.thread: int | None = threading.get_ident()
+        self.in_event_loop = False
+        self.task: Any = None
         self.cancelled = False
         self._lock = threading.Lock()
         self._pending: dict[object, Pending | None] = {}

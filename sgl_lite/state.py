@@ -175,6 +175,25 @@ class ProgramState:
                 raise
         return interpreter.error
 
+    async def read(self, name: str) -> Any:
+        """As `s[name]`, awaited: other programs of the event loop go on meanwhile. Cancelling the task cancels the run."""
+        try:
+            return (await self.interpreter.read_async(name)).value
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+    async def wait(self) -> ProgramState:
+        """As `sync`, awaited. Errors of the program are raised by what is read then."""
+        interpreter = self.interpreter
+        interpreter.settle()
+        try:
+            await interpreter.wait_async(lambda: interpreter.idle)
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        return self
+
     def cancel(self) -> None:
         """End the run of this state, forks included; its reads then raise `ProgramCancelled`."""
         self.interpreter.run.cancel()

@@ -10,7 +10,7 @@ import pytest
 import sgl_lite as sgl
 
 PUBLIC = """
-AppendError ArgumentError BackendError BudgetError CheckError ConformError ConstraintLimitError
+AppendError ArgumentError BackendError BlockingReadError BudgetError CheckError ConformError ConstraintLimitError
 ConstraintSyntaxError Engine EngineStopped ForkError GrammarError LLM LanguageError LocalBackend
 ModelLoadError ProgramCancelled ProgramState ProgramStateGroup ProgramTimeout PromptTooLongError
 RequestAborted RequestError RoleError RuntimeFault SamplingParams SglFunction SpanError TraceError
