@@ -20,6 +20,7 @@ from grammars.regex.nodes import (
     cat,
     chars,
     digest,
+    factors,
     operator,
     repeat,
     words,
@@ -288,14 +289,9 @@ def _joined(spans: list[Count]) -> list[Count]:
 
 def with_counters(node: Node, counts: tuple[Count, ...]) -> Node:
     """The chain with other bounds on its REPEAT factors."""
-    factors: list[Node] = []
-    while node.kind is Kind.CAT:
-        factors.append(node.parts[0])
-        node = node.parts[1]
-    factors.append(node)
     left = len(counts)
     result = EPSILON
-    for factor in reversed(factors):
+    for factor in reversed(factors(node)):
         if factor.kind is Kind.REPEAT:
             left -= 1
             factor = repeat(factor.parts[0], *counts[left])

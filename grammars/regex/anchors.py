@@ -8,7 +8,7 @@ the rest to `c`, which is an intersection. What is left in the middle is left to
 from __future__ import annotations
 
 from grammars.regex.algebra import alt, both
-from grammars.regex.nodes import ALL, EMPTY, EPSILON, Kind, Node, cat
+from grammars.regex.nodes import ALL, EMPTY, EPSILON, Kind, Node, cat, factors
 
 
 def whole_text(pattern: Node) -> Node:
@@ -60,21 +60,18 @@ def finish(node: Node) -> Node:
     """`node`, which ends where the text ends."""
     if not node.open:
         return node
-    if node.kind is Kind.LOOK:
-        return both([node.parts[0], EPSILON])
     if node.kind is Kind.ALT:
         return alt(map(finish, node.parts))
-    if node.kind is Kind.CAT:
-        head, tail = node.parts[0], finish(node.parts[1])
-        if head.kind is Kind.LOOK:
-            return both([finish(head.parts[0]), tail])
-        if head.kind is Kind.ALT and any(_ends_in_look(part) for part in head.parts):
-            return alt(finish(cat(part, tail)) for part in head.parts)
-        return cat(head, tail)
-    return node
+    result = EPSILON
+    for factor in reversed(factors(node)):
+        if factor.kind is Kind.LOOK:
+            result = both([finish(factor.parts[0]), result])
+        elif factor.kind is Kind.ALT and any(_ends_in_look(part) for part in factor.parts):
+            result = alt(finish(cat(part, result)) for part in factor.parts)
+        else:
+            result = cat(factor, result)
+    return result
 
 
 def _ends_in_look(node: Node) -> bool:
-    while node.kind is Kind.CAT:
-        node = node.parts[1]
-    return node.kind is Kind.LOOK
+    return factors(node)[-1].kind is Kind.LOOK

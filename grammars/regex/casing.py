@@ -11,7 +11,12 @@ from functools import cache
 
 from grammars.regex.charset import NO_CHAR, CharSet, Range
 
-_CASED_END = 0x1F000
+# Scripts without case take most of Unicode: ideographs, Hangul, cuneiform, hieroglyphs.
+_CASED = tuple(
+    point
+    for first, end in ((0, 0x3000), (0xA000, 0xAC00), (0xFB00, 0x12000), (0x16E00, 0x16F00), (0x1E000, 0x1F000))
+    for point in range(first, end)
+)
 _DOTTED_CAPITAL_I = 0x130  # its lower case is two characters in full, `i` one to one
 
 
@@ -25,18 +30,16 @@ def _lower(code_point: int) -> int:
 @cache
 def _lowered(ascii_only: bool) -> tuple[tuple[int, int], ...]:
     """(character, its lower case) for every character that has another one."""
-    end = 0x80 if ascii_only else _CASED_END
-    return tuple((point, lower) for point in range(end) if (lower := _lower(point)) != point)
+    points = range(0x80) if ascii_only else _CASED
+    return tuple((point, lower) for point in points if (lower := _lower(point)) != point)
 
 
 @cache
 def _siblings() -> dict[int, tuple[int, ...]]:
     """For a lower-case character the other ones of the same upper case."""
     groups: dict[str, set[int]] = {}
-    for point in range(_CASED_END):
-        char = chr(point)
-        if len(char.upper()) == 1:
-            groups.setdefault(char.upper(), set()).add(_lower(point))
+    for point in _CASED:
+        groups.setdefault(chr(point).upper(), set()).add(_lower(point))
     table: dict[int, set[int]] = {}
     for group in groups.values():
         for point in group if len(group) > 1 else ():

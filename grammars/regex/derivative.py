@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 
 from grammars.regex.algebra import alt, both, closed
 from grammars.regex.alphabet import Alphabet
-from grammars.regex.nodes import ALL, EMPTY, EPSILON, Kind, Node, behind, cat, look, negate, repeat, subwords
+from grammars.regex.clock import Clock
+from grammars.regex.nodes import ALL, EMPTY, EPSILON, Kind, Node, behind, cat, factors, look, negate, repeat, subwords
 
 Branches = list[tuple[int, Node]]
 """Disjoint masks of character classes, each with what remains after a character of them. No remainder is EMPTY."""
@@ -28,11 +29,7 @@ def condition(node: Node) -> Node:
     if kind is Kind.BEHIND:
         return condition(parts[0])
     if kind is Kind.CAT:
-        conditions = []
-        while node.kind is Kind.CAT:
-            conditions.append(condition(node.parts[0]))
-            node = node.parts[1]
-        return both([*conditions, condition(node)])
+        return both(map(condition, factors(node)))
     if kind is Kind.ALT:
         return alt(map(condition, parts))
     if kind is Kind.BOTH:
@@ -54,8 +51,9 @@ def ends_here(node: Node) -> bool:
 class Deriver:
     """Derivatives of the terms of one alphabet, remembered. Grows; never forgets."""
 
-    def __init__(self, alphabet: Alphabet) -> None:
+    def __init__(self, alphabet: Alphabet, clock: Clock) -> None:
         self.alphabet = alphabet
+        self._clock = clock
         self._derived: dict[bytes, Branches] = {}
         self._advanced: dict[bytes, Branches] = {}
         self._rules: dict[Kind, Callable[[Node], Branches]] = {
@@ -77,6 +75,7 @@ class Deriver:
         """What remains of `node` after one character, by its class."""
         found = self._derived.get(node.key)
         if found is None:
+            self._clock.check()
             found = self._derived[node.key] = _tidy(self._rules[node.kind](node))
         return found
 
@@ -104,6 +103,7 @@ class Deriver:
             self.derive(node) if node.kind is not Kind.CAT or node.key in self._derived else self._from_head(node)
         )
         for link in reversed(pending):
+            self._clock.check()
             skipped = self._under(condition(link.parts[0]), branches)
             branches = _tidy(join((self._from_head(link), skipped), alt))
             self._derived[link.key] = branches
@@ -163,13 +163,9 @@ class Deriver:
         if kind is Kind.BEHIND:
             return [(mask, behind(rest)) for mask, rest in self._total(self.derive(parts[0]))]
         if kind is Kind.CAT:
-            heads: list[Node] = []
-            while node.kind is Kind.CAT:
-                heads.append(node.parts[0])
-                node = node.parts[1]
-            branches = self._advance(node)
-            for head in reversed(heads):
-                branches = _pairs(self._advance(head), branches, cat)
+            branches = [(self.alphabet.full, EPSILON)]
+            for factor in reversed(factors(node)):
+                branches = _pairs(self._advance(factor), branches, cat)
             return branches
         if kind is Kind.REPEAT:
             return [(mask, repeat(rest, node.least, node.most)) for mask, rest in self._advance(parts[0])]

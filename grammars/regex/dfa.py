@@ -16,11 +16,13 @@ from grammars.automaton import DEAD, UNFILLED
 from grammars.errors import ConstraintLimitError
 from grammars.limits import Limits
 from grammars.regex.alphabet import Alphabet, Prefix
+from grammars.regex.clock import Clock
 from grammars.regex.derivative import Deriver, ends_here
 from grammars.regex.distance import Distances
 from grammars.regex.nodes import Node
 
 _FIRST_CAPACITY = 16
+_BYTES_PER_STATE = 3072  # a row, once more while the table grows, and the term
 _PREFERRED = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 -_.,:;/!?'\"()[]{}<>@#$%&*+=^`|~\\\n\t"
 
 
@@ -59,9 +61,10 @@ class Dfa:
 
     def __init__(self, root: Node, limits: Limits) -> None:
         self.alphabet = Alphabet(root)
-        self.deriver = Deriver(self.alphabet)
-        self.distances = Distances(self.deriver, limits)
-        self._limits = limits
+        self._clock = Clock(limits)
+        self.deriver = Deriver(self.alphabet, self._clock)
+        self.distances = Distances(self.deriver, limits, self._clock)
+        self._most_states = min(limits.states, limits.memory_bytes // _BYTES_PER_STATE)
         self._states: list[Node | _Pending | _Split] = []
         self._numbers: dict[object, int] = {}
         self._exits: dict[tuple[tuple[int, int], ...], _Exits] = {}
@@ -75,7 +78,8 @@ class Dfa:
     def row(self, state: int) -> NDArray[np.int32]:
         """int32[256], the next state for each byte or DEAD. A view of the table; do not write to it."""
         if self.table[state, 0] == UNFILLED:
-            self._fill(state)
+            with self._clock.running():
+                self._fill(state)
         return self.table[state]
 
     def is_accepting(self, state: int) -> bool:
@@ -118,8 +122,8 @@ class Dfa:
         if found is not None:
             return found
         number = len(self._states)
-        if number >= self._limits.states:
-            raise ConstraintLimitError(f"a regular expression went over {self._limits.states} states")
+        if number >= self._most_states:
+            raise ConstraintLimitError(f"a regular expression went over {self._most_states} states; simplify it")
         if number == len(self.table):
             grown = np.full((2 * number, 256), UNFILLED, np.int32)
             grown[:number] = self.table

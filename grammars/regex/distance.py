@@ -11,16 +11,19 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-import time
 
 from grammars.errors import ConstraintLimitError
 from grammars.limits import Limits
 from grammars.regex.algebra import both
+from grammars.regex.clock import Clock
 from grammars.regex.derivative import Deriver, ends_here
-from grammars.regex.nodes import ANY, Kind, Node
+from grammars.regex.nodes import ANY, Kind, Node, factors
 
 _MAX_PRODUCT = 256
 """Members that an intersection may be distributed into."""
+
+_BYTES_PER_TERM = 4096
+"""About what a term that was searched takes, with its derivatives."""
 
 _NEVER = math.inf
 """The distance of a term without a text."""
@@ -29,9 +32,10 @@ _NEVER = math.inf
 class Distances:
     """Shortest texts of the terms of one alphabet, remembered."""
 
-    def __init__(self, deriver: Deriver, limits: Limits) -> None:
+    def __init__(self, deriver: Deriver, limits: Limits, clock: Clock) -> None:
         self._deriver = deriver
-        self._limits = limits
+        self._most_terms = min(limits.states, limits.memory_bytes // _BYTES_PER_TERM)
+        self._clock = clock
         self._known: dict[bytes, float] = {}
 
     def of(self, node: Node) -> int | None:
@@ -41,7 +45,8 @@ class Distances:
         """
         found = self._shortcut(node)
         if found is None:
-            found = self._search(node)
+            with self._clock.running():
+                found = self._search(node)
         return None if found == _NEVER else int(found)
 
     def is_alive(self, node: Node) -> bool:
@@ -56,6 +61,10 @@ class Distances:
 
     def is_finite(self, node: Node) -> bool:
         """Whether `node` has finitely many texts: whether no live term comes after itself."""
+        with self._clock.running():
+            return self._is_finite(node)
+
+    def _is_finite(self, node: Node) -> bool:
         on_path: dict[bytes, bool] = {}
         path: list[tuple[Node, list[Node]]] = []
         following = [node]
@@ -66,7 +75,7 @@ class Distances:
                     return False
                 if term.key in on_path or term.plain or not self.is_alive(term):
                     continue
-                if len(on_path) > self._limits.states:
+                if len(on_path) > self._most_terms:
                     raise ConstraintLimitError(f"whether a language is finite is not known after {len(on_path)} states")
                 on_path[term.key] = True
                 path.append((term, following))
@@ -91,7 +100,7 @@ class Distances:
 
     def _from_parts(self, node: Node) -> float | None:
         if node.kind is Kind.CAT and not node.open:
-            return self._number(node.parts[0]) + self._number(node.parts[1])
+            return sum(map(self._number, factors(node)))
         if node.kind is Kind.REPEAT and not node.open:
             return self._number(node.parts[0]) * node.least
         if node.kind is Kind.BOTH:
@@ -113,7 +122,6 @@ class Distances:
         came_from: dict[bytes, bytes] = {}
         queue: list[tuple[float, int, int, Node]] = []
         order = itertools.count()
-        deadline = time.monotonic() + self._limits.compile_seconds
 
         def reach(node: Node, done: int, origin: bytes) -> None:
             for member in _members(node):
@@ -124,7 +132,7 @@ class Distances:
 
         reach(start, 0, b"")
         while queue:
-            total, negative, ticket, node = heapq.heappop(queue)
+            total, negative, _, node = heapq.heappop(queue)
             done = -negative
             if done > best[node.key]:
                 continue
@@ -138,7 +146,7 @@ class Distances:
                 continue
             for mask, target in derive(node):
                 reach(target, done + bytes_of(mask), node.key)
-            if len(best) > self._limits.states or (ticket & 63 == 0 and time.monotonic() > deadline):
+            if len(best) > self._most_terms:
                 raise ConstraintLimitError(
                     f"whether a language has any text is not known after {len(best)} states; simplify the pattern"
                 )

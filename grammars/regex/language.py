@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grammars.automaton import DEAD
-from grammars.errors import ConstraintLimitError, ConstraintSyntaxError
+from grammars.errors import ConstraintSyntaxError
 from grammars.limits import DEFAULT_LIMITS, Limits
 from grammars.regex import anchors
 from grammars.regex.algebra import alt, both, closed
@@ -177,10 +177,7 @@ class Language:
     @cached_property
     def dfa(self) -> Dfa:
         """The automaton as far as it has been walked."""
-        try:
-            return Dfa(self._node, self._limits)
-        except RecursionError as error:
-            raise ConstraintLimitError("the regular expression is nested too deeply") from error
+        return Dfa(self._node, self._limits)
 
     @property
     def start(self) -> int:

@@ -195,12 +195,23 @@ def cat(head: Node, tail: Node) -> Node:
     if tail.kind is Kind.EPSILON:
         return head
     if head.kind is Kind.CAT:
-        return cat(head.parts[0], cat(head.parts[1], tail))
+        for factor in reversed(factors(head)):
+            tail = cat(factor, tail)
+        return tail
     if head.kind is Kind.WORDS and head.high_word - head.low_word == 1:
         joined = _join_words(head, tail)
         if joined is not None:
             return joined
     return _cat(head, tail)
+
+
+def factors(node: Node) -> list[Node]:
+    """What a chain is made of, in order; no factor is a CAT."""
+    found = []
+    while node.kind is Kind.CAT:
+        found.append(node.parts[0])
+        node = node.parts[1]
+    return [*found, node]
 
 
 def _cat(head: Node, tail: Node) -> Node:
@@ -249,6 +260,8 @@ def repeat(node: Node, least: int, most: int | None) -> Node:
         return node
     if node.nullable:
         least = 0
+    if node.longest == 0:  # nothing but assertions: once is as good as often
+        return node if least else EPSILON
     if node.kind is Kind.REPEAT and not node.open:
         product = _multiply(node, least, most)
         if product is not None:
@@ -293,9 +306,9 @@ MAX_COPIES = 1000
 
 def _copies(node: Node, count: int) -> Node:
     """`count` copies in a row: needed where whether a round may be empty depends on the surroundings."""
-    if count > MAX_COPIES:
+    if count * len(factors(node)) > MAX_COPIES:
         raise UnsupportedConstraintError(
-            f"a repetition of at least {count} (over {MAX_COPIES}) of what may match nothing under a look-around"
+            f"a repetition of at least {count} (over {MAX_COPIES} terms) of what may match nothing under a look-around"
         )
     return chain([node] * count)
 
