@@ -78,6 +78,12 @@ class ChatLog:
     def copy(self) -> ChatLog:
         return replace(self, messages=list(self.messages))
 
+    def resume(self, messages: Sequence[Message], text: str) -> None:
+        """Go on after messages whose text is the end of `text`."""
+        self.messages = [dict(message) for message in messages]
+        written = self._render(self.messages, False)
+        self.written = written if text.endswith(written) else ""
+
     @property
     def active(self) -> bool:
         return self.role is not None or bool(self.messages)

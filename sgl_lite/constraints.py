@@ -50,6 +50,7 @@ def constraint_of(
     format: str | None = None,
     dtype: Any = None,
     type: Any = None,
+    tools: Sequence[Callable[..., Any]] | None = None,
 ) -> Constraint | None:
     """The one constraint among the arguments, None without any. Errors: `ArgumentError` if there are several."""
     given = {
@@ -62,6 +63,7 @@ def constraint_of(
             ("format", format),
             ("dtype", dtype),
             ("type", type),
+            ("tools", tools),
         )
         if value is not None
     }
@@ -93,6 +95,14 @@ def from_type(hint: Any) -> Constraint:
 
     typed = TypedJson.of(hint)
     return Constraint(JsonSchema(typed.schema), typed.parse)
+
+
+def from_tools(tools: Sequence[Callable[..., Any]]) -> Constraint:
+    """A call of one of the functions: `{"name": ..., "arguments": {...}}`. Its value is a `ToolCall`."""
+    from sgl_lite.types import ToolSet  # brings pydantic
+
+    tool_set = ToolSet.of(tools)
+    return Constraint(JsonSchema(tool_set.schema()), tool_set.parse)
 
 
 def from_regex(pattern: str) -> Constraint:
@@ -159,4 +169,5 @@ _MAKERS: Mapping[str, Callable[[Any], Constraint]] = {
     "format": from_format,
     "dtype": from_dtype,
     "type": from_type,
+    "tools": from_tools,
 }

@@ -20,6 +20,7 @@ from typing import Any
 from grammars.errors import ConformError, GrammarError
 from grammars.spec import UpTo
 from runtime.api import GenerateRequest, RequestOutput
+from sgl_lite.backends.base import Message
 from sgl_lite.chat import ChatLog
 from sgl_lite.constraints import Constraint
 from sgl_lite.errors import BlockingReadError, CheckError, SpanError, UnknownVariableError
@@ -106,6 +107,12 @@ class Interpreter:
         cell.fill(value)
         self.cells[name] = cell
 
+    def restore(self, text: str, messages: list[Message]) -> None:
+        """Begin with what was saved."""
+        self.text = text
+        if messages:
+            self.chat.resume(messages, text)
+
     def settle(self, name: str | None = None) -> None:
         """The program's own thread is about to wait: send out what was held back."""
         if self.run.may_settle():
@@ -134,6 +141,10 @@ class Interpreter:
             return
         if node.name is not None:
             self.cells[node.name] = cell
+        if isinstance(node, Gen) and node.reasoning is not None:
+            thinking = Cell(f"{node.name}_reasoning_content", self)
+            self._coming.append(thinking)
+            self.cells[f"{node.name}_reasoning_content"] = thinking
 
     def _check(self, constraint: Constraint, where: str, node: Node) -> None:
         try:
@@ -467,6 +478,7 @@ class Interpreter:
     def _answer(self, node: Gen, placed: Placed, request: GenerateRequest) -> None:
         """Send a gen's request; its end fills the variable and takes the state on."""
         cell = self._writing = self._coming.popleft()
+        thinking = self._coming.popleft() if node.reasoning is not None else None
         span = self._span
         tried: list[str] = []
 
@@ -503,12 +515,17 @@ class Interpreter:
             except Exception as error:
                 self.fail(error, placed)
                 return
+            thoughts = [""] * len(texts)
+            if node.reasoning is not None:
+                thoughts, texts = map(list, zip(*map(node.reasoning.split, texts), strict=True))
             with self.changed:
                 self.text += texts[0]
                 if span is not None:
                     span.text += texts[0]
                 self._writing = None
                 cell.fill(texts if request.sampling.n > 1 else texts[0], meta)
+                if thinking is not None:
+                    thinking.fill(thoughts if request.sampling.n > 1 else thoughts[0], meta)
             self._resume()
 
         def guarded(step: Callable[[RequestOutput], None], output: RequestOutput) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from sgl_lite.constraints import Constraint
 from sgl_lite.errors import AppendError
+from sgl_lite.reasoning import ReasoningFormat
 from sgl_lite.settings import SamplingSettings
 
 Role = str
@@ -54,13 +55,17 @@ class Text(Node):
 
 @dataclass(frozen=True, slots=True)
 class Gen(Node):
-    """An answer of the model, drawn again while `check(answer)` is False, at most `retries` times."""
+    """An answer of the model, drawn again while `check(answer)` is False, at most `retries` times.
+
+    reasoning: how to tell the model's thoughts, kept in `<name>_reasoning_content`, from its answer.
+    """
 
     name: str | None
     settings: SamplingSettings = field(default_factory=SamplingSettings)
     constraint: Constraint | None = None
     check: Callable[[Any], bool] | None = None
     retries: int = 0
+    reasoning: ReasoningFormat | None = None
 
     def label(self) -> str:
         return f"gen({self.name!r})" if self.name is not None else "gen()"

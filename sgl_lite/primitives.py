@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Unpack
 
 from grammars.spec import Spec
@@ -10,6 +11,7 @@ from sgl_lite.choices import ChoicesSamplingMethod, method_of
 from sgl_lite.constraints import checked_choices, constraint_of
 from sgl_lite.errors import ArgumentError
 from sgl_lite.nodes import Gen, Node, Parts, RoleBegin, RoleEnd, Select, flatten
+from sgl_lite.reasoning import reasoning_format
 from sgl_lite.settings import SamplingOptions, SamplingSettings
 
 
@@ -25,6 +27,7 @@ def gen(
     type: Any = None,
     choices: Sequence[str] | None = None,
     choices_method: ChoicesSamplingMethod | str | None = None,
+    tools: Sequence[Callable[..., Any]] | None = None,
     check: Callable[[Any], bool] | None = None,
     retries: int = 2,
     **sampling: Unpack[SamplingOptions],
@@ -39,6 +42,7 @@ def gen(
       dtype:       int, float, bool, str, written as Python does; any other type: as JSON.
       type:        a Python type, as JSON.
       choices:     the best of these, by `choices_method`: this is a `select`.
+      tools:       a call of one of these functions, as JSON; `s.parsed(name)` is a `ToolCall` to be called.
     check:   called with the answer (parsed, if it is constrained); while it returns False the answer is drawn again, at
              most `retries` times, then the variable's read raises `CheckError`.
     sampling: see `SamplingSettings`; what is not given is as the run says.
@@ -52,11 +56,12 @@ def gen(
             format=format,
             dtype=dtype,
             type=type,
+            tools=tools,
             choices=choices,
         )
         return select(name, choices, choices_method=choices_method)
     constraint = constraint_of(
-        regex=regex, json_schema=json_schema, grammar=grammar, format=format, dtype=dtype, type=type
+        regex=regex, json_schema=json_schema, grammar=grammar, format=format, dtype=dtype, type=type, tools=tools
     )
     if retries < 0:
         raise ArgumentError(f"retries={retries} must be at least 0")
@@ -95,6 +100,25 @@ def select(
     if temperature < 0:
         raise ArgumentError(f"temperature={temperature} must be at least 0")
     return Select(name, checked_choices(choices), method_of(choices_method), temperature, seed)
+
+
+def separate_reasoning(content: Any, model_type: str) -> Parts:
+    """Keep the thoughts of the gens in `content` apart: variable `name` is the answer, `<name>_reasoning_content` the
+    thoughts, and only the answer is in the text.
+
+    model_type: "deepseek-r1", "qwen3", "kimi", "gpt-oss", ...: see `reasoning.py`.
+    """
+    how = reasoning_format(model_type)
+    parts: list[Node] = []
+    for node in flatten(content):
+        if isinstance(node, Gen):
+            if node.constraint is not None or node.name is None:
+                raise ArgumentError(
+                    f"{node.label()} must have a name and no constraint to have its reasoning separated"
+                )
+            node = replace(node, reasoning=how)
+        parts.append(node)
+    return Parts(tuple(parts))
 
 
 def _role(role: str, content: Any) -> Parts:

@@ -152,9 +152,9 @@ class SpanPlanner:
         if isinstance(node, VarBegin | VarEnd):
             return self._marker(block, node, where)
         if isinstance(node, Gen):
-            if node.constraint is not None:
+            if node.constraint is not None or node.reasoning is not None:
                 raise SpanError(
-                    f"{node.label()} has a constraint of its own inside a constrain block; keep one of the two"
+                    f"{node.label()} has a constraint or reasoning of its own in a constrain block; keep one of the two"
                 )
             out = block.release("open")
             block.held = node, where

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from grammars.spec import Spec
 from sgl_lite.backends.base import Message
 from sgl_lite.callsite import call_site
 from sgl_lite.constraints import constraint_of
+from sgl_lite.defaults import backend_of
 from sgl_lite.errors import ArgumentError, ForkError, SpanError, UnknownVariableError
 from sgl_lite.interpreter import Interpreter
 from sgl_lite.nodes import (
@@ -24,6 +26,8 @@ from sgl_lite.nodes import (
     VarEnd,
     flatten,
 )
+from sgl_lite.run import Run
+from sgl_lite.settings import RUN_DEFAULTS
 
 JoinMode = Literal["gather_variable", "concate_and_append"]
 
@@ -176,7 +180,7 @@ class ProgramState:
         return interpreter.error
 
     async def read(self, name: str) -> Any:
-        """As `s[name]`, awaited: other programs of the event loop go on meanwhile. Cancelling the task cancels the run."""
+        """As `s[name]`, awaited: other programs of the event loop go on. Cancelling the task cancels the run."""
         try:
             return (await self.interpreter.read_async(name)).value
         except asyncio.CancelledError:
@@ -197,6 +201,38 @@ class ProgramState:
     def cancel(self) -> None:
         """End the run of this state, forks included; its reads then raise `ProgramCancelled`."""
         self.interpreter.run.cancel()
+
+    def save(self) -> dict[str, Any]:
+        """The state as JSON data: text, messages, variables and meta info. Waits. Errors: `ArgumentError` for a
+        variable that has no JSON form."""
+        self.interpreter.sync()
+        cells = self.interpreter.cells
+        saved = {
+            "version": 1,
+            "text": self.interpreter.text,
+            "messages": self.messages(),
+            "variables": {name: {"value": cell.value, "meta_info": cell.meta} for name, cell in cells.items()},
+        }
+        try:
+            json.dumps(saved)
+        except TypeError as error:
+            raise ArgumentError(
+                f"the state cannot be saved: {error}; assign only text, numbers, lists and dicts"
+            ) from error
+        return saved
+
+    @classmethod
+    def load(cls, saved: Mapping[str, Any], *, backend: Any = None) -> ProgramState:
+        """A state that goes on from what `save` gave."""
+        if saved.get("version") != 1:
+            raise ArgumentError(f"this is no saved state of version 1, but {saved.get('version')!r}")
+        interpreter = Interpreter(Run(backend_of(backend), RUN_DEFAULTS))
+        interpreter.run.thread = None
+        interpreter.restore(saved["text"], saved["messages"])
+        for name, one in saved["variables"].items():
+            interpreter.set(name, one["value"])
+            interpreter.cells[name].meta = one["meta_info"]
+        return cls(interpreter)
 
     # ------------------------------------------------------------------ streaming
 

@@ -7,8 +7,9 @@ taken (its JSON is an object of arguments).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import UnionType
 from typing import Annotated, Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 
@@ -81,6 +82,57 @@ def _closed(schema: Any) -> Any:
     if "properties" in closed:
         closed.setdefault("additionalProperties", False)
     return closed
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What the model wants to be called. Calling it does so: `result = state.parsed("call")()`."""
+
+    name: str
+    arguments: dict[str, Any]
+    function: Callable[..., Any] = field(repr=False, compare=False)
+
+    def __call__(self) -> Any:
+        return self.function(**self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSet:
+    """Functions that a model may call, with the models of their parameters."""
+
+    tools: Mapping[str, tuple[Callable[..., Any], type[BaseModel]]]
+
+    @classmethod
+    def of(cls, functions: Sequence[Callable[..., Any]]) -> ToolSet:
+        """Errors: `ArgumentError` for no function, two of one name, or parameters without a JSON form."""
+        tools = {function.__name__: (function, arguments_model(function)) for function in functions}
+        if not functions or len(tools) < len(functions):
+            raise ArgumentError("tools must be functions with names of their own, and at least one")
+        return cls(tools)
+
+    def schema(self) -> dict[str, Any]:
+        """One object a tool. Its name comes first, so that the arguments are those of the tool."""
+        calls = []
+        definitions: dict[str, Any] = {}
+        for name, (_, model) in self.tools.items():
+            arguments = _closed(model.model_json_schema())
+            definitions |= arguments.pop("$defs", {})
+            calls.append(
+                {
+                    "type": "object",
+                    "properties": {"name": {"const": name}, "arguments": arguments},
+                    "required": ["name", "arguments"],
+                    "additionalProperties": False,
+                }
+            )
+        whole = calls[0] if len(calls) == 1 else {"anyOf": calls}
+        return {**whole, "$defs": definitions} if definitions else whole
+
+    def parse(self, text: str) -> ToolCall:
+        """The call, its arguments as values of the parameters' types."""
+        call = json.loads(text)
+        function, model = self.tools[call["name"]]
+        return ToolCall(call["name"], dict(model.model_validate(call["arguments"])), function)
 
 
 def arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
