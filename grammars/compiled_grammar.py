@@ -39,6 +39,15 @@ class CompiledGrammar:
     def __repr__(self) -> str:
         return f"CompiledGrammar({type(self.spec).__name__}, {self.vocabulary!r})"
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that tables and masks take at present, roughly."""
+        return self._masks.nbytes
+
+    def prepare(self, seconds: float) -> None:
+        """Make the masks of the states that come first, for so long."""
+        self._masks.prepare(self._automaton.start, seconds)
+
     def matcher(self, budget: int | None = None, prefix: str | bytes = b"") -> Matcher:
         """A cursor behind `prefix`, text that is written already and takes nothing of the budget.
 

@@ -15,14 +15,17 @@ from grammars.limits import DEFAULT_LIMITS, Limits
 from grammars.spec import Spec
 from grammars.vocabulary import Vocabulary
 
-_CACHED = 256
+_CACHED_BYTES = 128 << 20
+"""Memory of all grammars that are kept for the next who asks"""
+_PREPARED_SECONDS = 0.005
+"""Time after a compile for the masks that come first"""
 
 
 class Compiler:
     """Compiles, and keeps the grammars used last."""
 
-    def __init__(self, cached: int = _CACHED) -> None:
-        self._cached = cached
+    def __init__(self, cached_bytes: int = _CACHED_BYTES) -> None:
+        self._cached_bytes = cached_bytes
         self._grammars: OrderedDict[tuple[Spec, Vocabulary, Limits], CompiledGrammar] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -34,11 +37,19 @@ class Compiler:
                 self._grammars.move_to_end(key)
                 return self._grammars[key]
         grammar = CompiledGrammar(spec, automaton_of(spec, limits), vocabulary, limits)
+        grammar.prepare(_PREPARED_SECONDS)
         with self._lock:
             grammar = self._grammars.setdefault(key, grammar)
-            while len(self._grammars) > self._cached:
-                self._grammars.popitem(last=False)
+            self._grammars.move_to_end(key)
+            self._forget()
         return grammar
+
+    def _forget(self) -> None:
+        """Let grammars go, those first that were not asked for longest, while all together are too large."""
+        total = sum(grammar.nbytes for grammar in self._grammars.values())
+        while total > self._cached_bytes and len(self._grammars) > 1:
+            _, grammar = self._grammars.popitem(last=False)
+            total -= grammar.nbytes
 
 
 compile = Compiler().compile

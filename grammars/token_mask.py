@@ -7,7 +7,8 @@ the state is accepting. Requests are unknown here. Rows that are handed out are 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+import time
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -66,6 +67,24 @@ class TokenMasks:
         """state -> tokens left from which on its mask needs no thought of the budget"""
         self._landings: OrderedDict[int, _Landings] = OrderedDict()
         self._tight: OrderedDict[tuple[int, int], Row] = OrderedDict()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that tables and masks take at present, roughly."""
+        return self.transitions.nbytes + self._memo.nbytes
+
+    def prepare(self, start: int, seconds: float) -> None:
+        """Make the masks of states near `start`, nearest first, one a context, until the time is over."""
+        until = time.perf_counter() + seconds
+        queue, contexts = deque([start]), {start >> 32}
+        while queue and time.perf_counter() < until:
+            state = queue.popleft()
+            with self.lock:
+                self.row(state)
+                for following in self._walk.landings(state).tolist():
+                    if following >> 32 not in contexts:
+                        contexts.add(following >> 32)
+                        queue.append(following)
 
     def row(self, state: int) -> Row:
         """The mask of `state`, whatever comes after."""

@@ -35,16 +35,14 @@ class TokenTrie:
     groups: NDArray[np.int32]
     addresses: NDArray[np.int64] = field(init=False, repr=False)
     """[kernel.TRIE_FIELDS] what the kernels read"""
+    address: int = field(init=False, repr=False)
+    """where `addresses` lies"""
 
     def __post_init__(self) -> None:
         addresses = [array.ctypes.data for array in self._arrays()]
         sizes = [len(self.byte), len(self.groups) - 1, self.max_depth]
         object.__setattr__(self, "addresses", np.array([*addresses, *sizes], dtype=np.int64))
-
-    @property
-    def address(self) -> int:
-        """Where `addresses` lies, for the kernels."""
-        return int(self.addresses.ctypes.data)
+        object.__setattr__(self, "address", int(self.addresses.ctypes.data))
 
     def __len__(self) -> int:
         return len(self.byte)

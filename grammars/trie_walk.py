@@ -27,12 +27,22 @@ _WIDE = 2_000
 _NOT_NOTED: NDArray[np.int32] = np.empty(0, dtype=np.int32)
 
 
+class _Origins(NamedTuple):
+    """Locals that walks begin in, one a group of a forest, and where they lie."""
+
+    locals_: NDArray[np.int64]
+    address: int
+
+    @classmethod
+    def of(cls, locals_: NDArray[np.int64]) -> _Origins:
+        return cls(locals_, int(locals_.ctypes.data))
+
+
 class _LocalSlice(NamedTuple):
-    """A slice, and its locals as this automaton numbers them (int64)."""
+    """A slice, and the locals of its exits as this automaton numbers them."""
 
     slice: Slice
-    inside: NDArray[np.int64]
-    exits: NDArray[np.int64]
+    exits: _Origins
 
 
 class TrieWalk:
@@ -48,8 +58,9 @@ class TrieWalk:
         """slices of locals without a key"""
         self._slices: dict[int, _LocalSlice | None] = {}
         """by local; None: looked for, not there yet"""
-        self._origin = np.zeros(1, dtype=np.int64)
+        self._origin = _Origins.of(np.zeros(1, dtype=np.int64))
         self._bases = np.zeros(self._trie.max_depth + 1, dtype=np.int32)
+        self._bases_address = int(self._bases.ctypes.data)
         self._apart: dict[int, tuple[int, _LocalSlice] | None] = {}
         """by local: the local that it is walked against, and its slice; None: none is known to be near"""
 
@@ -82,13 +93,14 @@ class TrieWalk:
         """The distinct states that the tokens alive in `state` lead to."""
         context, local = state >> 32, state & LOCAL_MASK
         sliced = self._slices.get(local)
-        self._origin[0] = local
+        self._origin.locals_[0] = local
         if sliced is None:
             keys = self._landings(self._trie, self._origin, context, _NOT_NOTED)
             return keys[keys != kernel.EMPTY_KEY]
         long = self._landings(self._long, self._origin, context, _NOT_NOTED)
         keys = np.concatenate([long, self._landings(sliced.slice.leaving, sliced.exits, context, _NOT_NOTED)])
-        return np.union1d(keys[keys != kernel.EMPTY_KEY], (context << 32) + sliced.inside)
+        inside = self._locals_behind(state, sliced.slice.inside)
+        return np.union1d(keys[keys != kernel.EMPTY_KEY], (context << 32) + inside)
 
     def landing_of_tokens(self, state: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """(keys, landing): token t leads from `state` to `keys[landing[t]]`; `landing[t]` is -1 where it is not alive.
@@ -96,11 +108,11 @@ class TrieWalk:
         keys: EMPTY_KEY where unused. landing: int32 [V].
         """
         landing = np.empty(len(self._vocabulary), dtype=np.int32)
-        self._origin[0] = state & LOCAL_MASK
+        self._origin.locals_[0] = state & LOCAL_MASK
         return self._landings(self._trie, self._origin, state >> 32, landing), landing
 
     def _walk_from(self, trie: TokenTrie, state: int, row: NDArray[np.int32]) -> int:
-        self._origin[0] = state & LOCAL_MASK
+        self._origin.locals_[0] = state & LOCAL_MASK
         return self._walk(trie, self._origin, state >> 32, row)
 
     def _walk_apart(self, state: int, base: int, row: NDArray[np.int32]) -> int:
@@ -108,26 +120,24 @@ class TrieWalk:
         transitions = self._transitions
         tables, address = transitions.tables, transitions.address
         tables[kernel.POSITION] = tables[kernel.VISITED] = 0
-        bases = self._bases.ctypes.data
-        while (code := kernel.walk_apart(address, self._short.address, state, base, bases, row)) != kernel.DONE:
+        short, bases = self._short.address, self._bases_address
+        while (code := kernel.walk_apart(address, short, state, base, bases, row)) != kernel.DONE:
             transitions.resolve(code)
         return int(tables[kernel.VISITED])
 
-    def _walk(self, trie: TokenTrie, locals_: NDArray[np.int64], context: int, row: NDArray[np.int32]) -> int:
+    def _walk(self, trie: TokenTrie, origins: _Origins, context: int, row: NDArray[np.int32]) -> int:
         """Set the bits of the live tokens. Gives the number of nodes visited."""
         transitions = self._transitions
         tables, address = transitions.tables, transitions.address
         tables[kernel.POSITION] = tables[kernel.VISITED] = 0
-        origins = locals_.ctypes.data
-        while (code := kernel.walk(address, trie.address, origins, context, row)) != kernel.DONE:
+        while (code := kernel.walk(address, trie.address, origins.address, context, row)) != kernel.DONE:
             transitions.resolve(code)
         return int(tables[kernel.VISITED])
 
     def _landings(
-        self, trie: TokenTrie, locals_: NDArray[np.int64], context: int, landing: NDArray[np.int32]
+        self, trie: TokenTrie, origins: _Origins, context: int, landing: NDArray[np.int32]
     ) -> NDArray[np.int64]:
         transitions = self._transitions
-        origins = locals_.ctypes.data
         capacity, code = 64, kernel.FULL
         while code == kernel.FULL:
             capacity *= 4
@@ -135,7 +145,7 @@ class TrieWalk:
             landing.fill(-1)
             transitions.tables[kernel.POSITION] = 0
             while True:
-                code = kernel.landings(transitions.address, trie.address, origins, context, keys, landing)
+                code = kernel.landings(transitions.address, trie.address, origins.address, context, keys, landing)
                 if code in (kernel.DONE, kernel.FULL):
                     break
                 transitions.resolve(code)
@@ -192,9 +202,10 @@ class TrieWalk:
 
     def _number(self, found: Slice, state: int) -> _LocalSlice:
         """The slice as this automaton numbers its locals; `state` is in the slice's own."""
-        inside = [self._local_behind(state, path) for path in found.inside]
-        exits = [self._local_behind(state, path) for path in found.exits]
-        return _LocalSlice(found, np.array(inside, dtype=np.int64), np.array(exits, dtype=np.int64))
+        return _LocalSlice(found, _Origins.of(self._locals_behind(state, found.exits)))
+
+    def _locals_behind(self, state: int, paths: tuple[bytes, ...]) -> NDArray[np.int64]:
+        return np.array([self._local_behind(state, path) for path in paths], dtype=np.int64)
 
     def _local_behind(self, state: int, path: bytes) -> int:
         context = state >> 32
