@@ -19,7 +19,7 @@ from grammars.errors import UnsupportedConstraintError
 
 Number: TypeAlias = int | float | Decimal | Fraction
 
-MAX_DIGITS = 2_000
+MAX_DIGITS = 400
 """Digits that a number of a schema may have, written without an exponent."""
 
 

@@ -75,6 +75,7 @@ class PlainDigits:
         self._places = max(decimal_places(cut) for cut in cells.cuts)
         self._scale = 10**self._places
         self._cuts = [int(cut * self._scale) for cut in cells.cuts]
+        self._lengths = [len(str(cut)) for cut in self._cuts]
         self._opens, self._points = cells.opens, cells.points
         self._full = possible(cells.lattices)
         self._remainders = Remainders.of(cells.lattices)
@@ -145,13 +146,16 @@ class PlainDigits:
 
     def _settle(self, value: int) -> int | tuple[int, ...]:
         """For each count of digits to come, the table of all that they can make; the value itself if a cut is near."""
-        tables, low, width = [], value * self._scale, self._scale
+        tables: list[int] = []
+        low, width = value * self._scale, self._scale
         while low <= self._cuts[-1]:
             table = self._table(low, low + (width if self._point else width - self._scale + 1))
             if table is None:
                 return value
-            tables.append(table)
-            low, width = low * 10, width * 10
+            # as long as they have fewer digits than the next cut, nothing changes
+            count = max(1, self._lengths[bisect_left(self._cuts, low)] - len(str(low + width)))
+            tables += [table] * count
+            low, width = low * 10**count, width * 10**count
         return tuple(tables)
 
     def _open_fraction(self, state: State) -> State | None:

@@ -14,7 +14,8 @@ Left out: exponents after several or no leading digits (`12e1`, `0.5e1`) where a
 exponents together with multiples other than of a power of ten, more than 16 digits before such an exponent, and
 exponents where all members are integers within 10**16.
 
-A state's `min_bytes` is found by a search forward; only where that gets wide is the rest of the automaton made.
+Whether a state is completable, and its `min_bytes`, is found by a search forward; only where that gets wide is the rest
+of the automaton made.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ from grammars.automaton import DEAD
 from grammars.json_schema.cells import Cells, possible
 from grammars.json_schema.number_spellings import AnyFloat, PlainDigits, Scientific, Spelling
 
-CHARACTERS = "0123456789.eE+-"
-NEAR = 64
+CHARACTERS = "eE.5123467890+-"
+"""In the order in which a completion is looked for: an exponent, a point, a digit in the middle."""
+NEAR = 512
 """States that the search for a shortest completion looks at before the whole automaton is made."""
 
 _Key: TypeAlias = tuple[Any, ...]
@@ -51,6 +53,8 @@ class NumberText:
         self._keys: list[_Key] = [("start",)]
         self._next: dict[int, dict[str, int]] = {}
         self._min: dict[int, int] = {}  # DEAD where no completion exists
+        self._live: dict[int, bool] = {}
+        self._onward: dict[int, tuple[str, int]] = {}  # the first step of a shortest completion
         self._rows: dict[int, NDArray[np.int32]] = {}
         self.start = 0
 
@@ -60,7 +64,7 @@ class NumberText:
         if row is None:
             row = np.full(256, DEAD, np.int32)
             for character, target in self._successors(state).items():
-                if self._minimum(target) != DEAD:
+                if self._is_live(target):
                     row[ord(character)] = target
             row.setflags(write=False)
             self._rows[state] = row
@@ -88,12 +92,18 @@ class NumberText:
         text = ""
         for _ in range(self.min_bytes(state)):
             left = self._minimum(state)
-            state, character = next((t, c) for c, t in self._successors(state).items() if self._minimum(t) == left - 1)
+            if state not in self._onward:
+                self._onward[state] = next(
+                    (character, target)
+                    for character, target in self._successors(state).items()
+                    if self._minimum(target) == left - 1
+                )
+            character, state = self._onward[state]
             text += character
         return text.encode()
 
     def is_empty(self) -> bool:
-        return self._minimum(self.start) == DEAD
+        return not self._is_live(self.start)
 
     def accepts(self, text: str | bytes) -> bool:
         state = self.start
@@ -132,6 +142,31 @@ class NumberText:
         )
         return (key[0], *states) if any(s is not None for s in states) else None
 
+    def _is_live(self, state: int) -> bool:
+        """Whether a completion exists: depth first, since almost every state has one near."""
+        if state in self._min:
+            return self._min[state] != DEAD
+        if state in self._live:
+            return self._live[state]
+        seen = {state}
+        path = [(state, iter([state, *self._successors(state).values()]))]
+        while path:
+            target = next(path[-1][1], None)
+            if target is None:
+                path.pop()
+            elif self._live.get(target) or self._min.get(target, DEAD) != DEAD or self.is_accepting(target):
+                self._live[target] = True
+                self._live.update((s, True) for s, _ in path)
+                return True
+            elif len(seen) > NEAR:
+                self._complete(state)
+                return self._min[state] != DEAD
+            elif target not in seen and target not in self._live and target not in self._min:
+                seen.add(target)
+                path.append((target, iter(self._successors(target).values())))
+        self._live.update((s, False) for s in seen)
+        return False
+
     def _minimum(self, state: int) -> int:
         """Bytes of a shortest completion, or DEAD."""
         found = self._min.get(state)
@@ -145,19 +180,28 @@ class NumberText:
 
     def _search(self, state: int) -> int | None:
         """Breadth first over at most NEAR states; None if that does not decide it."""
-        layer, seen, depth, best = [state], {state}, 0, DEAD
-        while layer and (best == DEAD or depth < best):
-            if any(self.is_accepting(s) for s in layer):
-                return depth
-            known = [depth + self._min[s] for s in layer if s in self._min]
-            best = min(known if best == DEAD else [best, *known], default=DEAD)
+        layer, seen, depth, best = [state], {state}, 0, (DEAD, state)
+        before: dict[int, tuple[int, str]] = {}
+        while layer and (best[0] == DEAD or depth < best[0]):
+            known = [(depth + self._min[s], s) for s in layer if s in self._min]
+            known += [(depth, s) for s in layer if self.is_accepting(s)]
+            best = min(known if best[0] == DEAD else [best, *known], default=best)
+            if best[0] == depth:
+                break
             if len(seen) > NEAR:
                 return None
             depth += 1
-            after = [t for s in layer if s not in self._min for t in self._successors(s).values()]
-            layer = [t for t in dict.fromkeys(after) if t not in seen and self._min.get(t) != DEAD]
-            seen.update(layer)
-        return best
+            after = [
+                (s, c, t) for s in layer if s not in self._min for c, t in self._successors(s).items() if t not in seen
+            ]
+            before.update((t, (s, c)) for s, c, t in reversed(after))
+            layer = [t for t in dict.fromkeys(t for _, _, t in after) if self._min.get(t) != DEAD]
+            seen.update(t for _, _, t in after)
+        length, end = best
+        while length != DEAD and end != state:
+            target, (end, character) = end, before[end]
+            self._onward[end] = character, target
+        return length
 
     def _complete(self, state: int) -> None:
         """Fill `_min` for all states that are reachable from this one."""

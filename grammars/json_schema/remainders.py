@@ -17,7 +17,7 @@ import numpy as np
 from grammars.errors import UnsupportedConstraintError
 
 NEVER = -1
-MAX_STATES = 10_000
+MAX_STATES = 5_000
 MAX_MODULUS = 1_000_000
 
 
