@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -99,6 +99,19 @@ class EscapedText:
             row.setflags(write=False)
             self._rows[state] = row
         return row
+
+    def rows_between(self, states: Sequence[int]) -> NDArray[np.int32]:
+        """[n, 256]: the rows of states of the values that are between two characters, made together. Read only."""
+        rows = np.maximum(np.stack([self._values.row(q) for q in states]) << 1, DEAD)
+        rows[:, _NOT_RAW] = DEAD
+        for row, q in zip(rows, states, strict=True):
+            if (ends := self._values.class_of(q)) != NO_CLASS:
+                row[QUOTE] = 2 * ends + 1
+            row[BACKSLASH] = self._intern(("\\", q))
+        rows.setflags(write=False)
+        for row, q in zip(rows, states, strict=True):
+            self._rows.setdefault(2 * q, row)
+        return rows
 
     def slice_key(self, state: int) -> Hashable | None:
         """See `ByteAutomaton.slice_key`. Escapes have none: nobody is in one for long."""

@@ -106,6 +106,18 @@ class Rows:
             self.exits[local] = self._exit_number(meaning)
         self.table[local] = row
 
+    def fill_together(
+        self, lexeme: Lexeme, states: Sequence[int], nexts: NDArray[np.int32], exits: Sequence[Exit | None], end: int
+    ) -> None:
+        """Fill the rows of many states: their next states [n, 256], and what crossing at the byte `end` means."""
+        if not len(states) or int(nexts.max()) >= MAPPED_STATES:
+            return
+        rows = self._numbered(lexeme, nexts)
+        rows[[exit is not None for exit in exits], end] = CROSS
+        locals_ = [self.local(lexeme, state) for state in states]
+        self.exits[locals_] = [0 if exit is None else self._exit_number(exit) for exit in exits]
+        self.table[locals_] = rows
+
     def _numbered(self, lexeme: Lexeme, nexts: NDArray[np.int32]) -> NDArray[np.int32]:
         """The locals of the states `nexts`. One look-up for all bytes, since rows are made by the thousand."""
         highest = int(nexts.max())

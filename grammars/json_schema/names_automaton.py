@@ -100,6 +100,34 @@ class NameValues:
             self._rows[state] = row
         return row
 
+    def listed(self) -> list[int]:
+        """The states of the start and of all beginnings of names in ASCII, their rows made together.
+
+        Of the start alone where the languages do not stay where they are over ASCII, or the names are too many.
+        """
+        part, others = self._keys[self.start]
+        rows = [self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(others)]
+        if any(s != DEAD and (row[_PRINTABLE] != s).any() for row, s in zip(rows, others, strict=True)):
+            return [self.start]
+        parts, states, places, targets = [part], [self.start], [], []
+        for k, part in enumerate(parts):  # which grows
+            for byte, below in self._names.children(part).items():
+                plain = _PRINTABLE.start <= byte < _PRINTABLE.stop
+                key = below, others if plain else tuple(int(row[byte]) for row in rows)
+                target = self._intern(key) if self._has_allowed(below) or self._has_others(*key) else DEAD
+                places.append(256 * k + byte)
+                targets.append(target)
+                if plain and target != DEAD:
+                    parts.append(below)
+                    states.append(target)
+            if len(parts) > _LISTED:
+                return [self.start]
+        block = np.tile(self._fallen(others, rows), (len(states), 1))
+        block.reshape(-1)[places] = targets
+        for state, row in zip(states, block, strict=True):
+            self._rows.setdefault(state, row)
+        return states
+
     def class_of(self, state: int) -> int:
         part, others = self._keys[state]
         place = self._names.ends(part)
@@ -185,3 +213,6 @@ class NameValues:
 
 
 _DEAD_ROW = np.full(256, DEAD, np.int32)
+_PRINTABLE = slice(0x20, 0x7F)
+_LISTED = 2_000
+"""Most beginnings of names whose rows are made together"""

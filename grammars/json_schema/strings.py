@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
+from grammars.automaton import DEAD
 from grammars.json_schema.escapes import NO_CLASS, EscapedText, Row
 from grammars.json_schema.length_automaton import LengthValues
 from grammars.json_schema.names_automaton import NameSet, NameValues
@@ -70,6 +74,12 @@ class KeyLexeme(EscapedText):
         """The class of the key that has been closed, NO_CLASS (-1) before."""
         return self.class_of(state)
 
+    def listed(self) -> tuple[list[int], NDArray[np.int32]]:
+        """(states, their rows [n, 256]): the start, and the beginnings of listed names where no character is cut."""
+        states = self._names_values.listed()
+        lives = [q for q in states if (self._names_values.row(q) != DEAD).any()]
+        return [2 * q for q in lives], self.rows_between(lives)
+
     def final(self, key_class: int) -> int:
         """The state after the closing quote of a key of this class."""
         return 2 * key_class + 1
@@ -79,6 +89,7 @@ class KeyLexeme(EscapedText):
         self._views: dict[frozenset[int], KeyLexeme] = {}
         values = NameValues(names, others, allowed)
         key = ("key", names.names, tuple(language.key for language in others), allowed)
+        self._names_values = values
         super().__init__(values, len(names.names) + len(others), key)
 
 
