@@ -29,11 +29,14 @@ from grammars.errors import ConstraintSyntaxError, UnsupportedConstraintError
 from grammars.json_schema.cells import Cells, Number, exact, lcm, membership, narrow, possible, spread
 from grammars.json_schema.float_safety import LARGEST_POWER, as_floats
 from grammars.json_schema.number_text import NumberText
+from grammars.json_schema.remainders import state_count
 
 MAX_LATTICES = 6
 """Different multiples that one set may tell apart (its tables have 2**k bits)."""
 PLAIN_LIMIT = 10**16
 """From here on, writers of JSON use exponents for integers."""
+MANY_REMAINDERS = 200
+"""Multiples of an integer with more are written without a point: to count digits beside them is dear."""
 SEARCH_STEPS = 100_000
 """Multiples looked at in one bounded cell before giving up."""
 
@@ -273,7 +276,8 @@ def _language(numbers: NumberSet, plain_integers: bool) -> NumberText:
         points = tuple(p and a == b == full for p, a, b in zip(numbers.points, opens, opens[1:], strict=False))
         spelled = NumberSet(numbers.cuts, opens, points, numbers.lattices) | numbers - _INTEGERS
     scientific = _NONE if _are_small_integers(numbers) else as_floats(spelled, LARGEST_POWER)
-    return NumberText(numbers, as_floats(spelled), scientific)
+    dear = any(step.denominator == 1 and state_count(int(step)) > MANY_REMAINDERS for step in numbers.lattices)
+    return NumberText(numbers, _NONE if dear else as_floats(spelled), scientific)
 
 
 def _are_small_integers(numbers: NumberSet) -> bool:

@@ -38,7 +38,7 @@ class Remainders:
         while any((step * 10**places).denominator != 1 for step in lattices):
             places += 1
         for step in lattices:
-            states *= _state_count(int(step * 10**places))
+            states *= state_count(int(step * 10**places))
             if states > MAX_STATES:
                 shown = ", ".join(_shown(m) for m in lattices)
                 raise UnsupportedConstraintError(
@@ -87,7 +87,7 @@ class Remainders:
 
 
 @lru_cache(maxsize=1024)
-def _state_count(modulus: int) -> int:
+def state_count(modulus: int) -> int:
     """An upper bound of the states that the multiples of one integer need; more than MAX_STATES where it is large."""
     zeros = 0
     while modulus % 10 == 0:
