@@ -6,13 +6,12 @@ does not know which slots are in use, nor by whom: that is the page allocator's.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from runtime.errors import RequestError
+from runtime.kernels import huge_pages
 from runtime.kernels.contract import AttentionLayer
 
 
@@ -33,8 +32,12 @@ class KVPool:
         self.num_pages = num_pages
         self.page_size = page_size
         slots = num_pages * page_size
-        self.keys = [_zeros((slots, layer.num_kv_heads, layer.key_dim), dtype, device) for layer in layers]
-        self.values = [_zeros((slots, layer.num_kv_heads, layer.value_dim), dtype, device) for layer in layers]
+        self.keys = _per_layer([(slots, layer.num_kv_heads, layer.key_dim) for layer in layers], dtype, device)
+        self.values = _per_layer([(slots, layer.num_kv_heads, layer.value_dim) for layer in layers], dtype, device)
+
+    def stacked(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of all layers as [layers, slots, kv_heads, dim]. Only where all layers have one shape."""
+        return _stack_of(self.keys), _stack_of(self.values)
 
     @property
     def num_bytes(self) -> int:
@@ -45,6 +48,18 @@ class KVPool:
         keys, values = self.keys[layer], self.values[layer]
         keys.index_copy_(0, slots, key.to(keys.dtype))
         values.index_copy_(0, slots, value.to(values.dtype))
+
+
+def _stack_of(views: list[torch.Tensor]) -> torch.Tensor:
+    first = views[0]
+    return first.as_strided((len(views), *first.shape), (first.numel(), *first.stride()))
+
+
+def _per_layer(shapes: list[tuple[int, ...]], dtype: torch.dtype, device: torch.device) -> list[torch.Tensor]:
+    """Layers of one shape lie in one tensor, one after another."""
+    if len(set(shapes)) == 1:
+        return list(_zeros((len(shapes), *shapes[0]), dtype, device).unbind(0))
+    return [_zeros(shape, dtype, device) for shape in shapes]
 
 
 def bytes_per_token(layers: Sequence[AttentionLayer], dtype: torch.dtype) -> int:
@@ -63,8 +78,6 @@ def pages_in(num_bytes: int, layers: Sequence[AttentionLayer], page_size: int, d
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Zeros that take memory only when they are first touched (on a CPU, by the operating system's own zero pages)."""
-    if device.type != "cpu":
-        return torch.zeros(shape, dtype=dtype, device=device)
-    flat = torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, dtype=np.uint8))
-    return flat.view(dtype).view(shape)
+    if device.type == "cpu":
+        return huge_pages.zeros(shape, dtype)
+    return torch.zeros(shape, dtype=dtype, device=device)

@@ -9,17 +9,21 @@ from __future__ import annotations
 import os
 from typing import cast
 
+import numpy as np
 import torch
 from torch import nn
 
 from runtime.cache.kv_pool import KVPool, bytes_per_token, pages_in
 from runtime.config import EngineConfig
 from runtime.execution.forward_batch import ForwardBatch
-from runtime.kernels.contract import Attention, AttentionLayer
+from runtime.kernels.contract import Attention, AttentionLayer, RaggedBatch
 from runtime.kernels.cpu_attention import CpuAttention
+from runtime.kernels.cpu_ops import CpuOps
+from runtime.model.dense_decoder import DenseDecoder, SingleToken
 from runtime.model.forward_context import forward_context
+from runtime.model.fusion import PROBE_TOKENS, fuse
 from runtime.model.loader import LoadedModel
-from runtime.scheduler.batch import ScheduledBatch
+from runtime.scheduler.batch import ScheduledBatch, ScheduledRequest
 
 _CPU_FRACTION = 0.25
 """Of the memory that is free on a CPU machine; the rest is other people's."""
@@ -37,12 +41,18 @@ class ModelRunner:
         self.page_size = config.page_size
         self.num_pages = pages_in(_kv_bytes(model, config), model.layers, config.page_size, model.dtype)
         self.pool = KVPool(model.layers, self.num_pages, config.page_size, model.dtype, model.device)
+        self.ops = CpuOps(model.dtype, compiled=model.device.type == "cpu")
+        self.decoder = self._fused(model) if model.device.type == "cpu" else None
 
     @torch.inference_mode()
     def forward(self, batch: ScheduledBatch) -> torch.Tensor:
         """Logits, float32 [sum(count - logits_from), vocab_size], in the batch's order; writes keys and values."""
+        if self.decoder is not None and batch.num_tokens == 1 and self.decoder.takes_single():
+            return self._forward_single(batch.requests[0], self.decoder)
         forward = ForwardBatch.build(batch, self.page_size, self._device)
-        step = _PagedStep(self.pool, forward.slots, CpuAttention(forward.ragged))
+        step = _PagedStep(self.pool, forward.slots, CpuAttention(forward.ragged, self.ops), self.ops)
+        if self.decoder is not None:
+            return self.decoder.forward(forward.input_ids, forward.position_ids, forward.logit_rows, step).float()
         with forward_context(step):
             output = self._module(
                 input_ids=forward.input_ids,
@@ -52,12 +62,29 @@ class ModelRunner:
             )
         return output.logits[0].float()
 
+    def _forward_single(self, request: ScheduledRequest, decoder: DenseDecoder) -> torch.Tensor:
+        ragged = RaggedBatch(np.array([request.start]), np.ones(1, np.int64), (request.page_table,), self.page_size)
+        token = SingleToken(ragged.slots(0, 0, request.start + 1)[None], *self.pool.stacked())
+        logits = decoder.forward_single(int(request.token_ids[0]), request.start, token)
+        return logits[request.logits_from :]
+
+    def _fused(self, model: LoadedModel) -> DenseDecoder | None:
+        weights = sum(parameter.nbytes for parameter in model.module.parameters())
+        pack = weights < _CPU_FRACTION * _available_memory()
+        ragged = RaggedBatch(
+            np.zeros(1, np.int64), np.array([PROBE_TOKENS]), (np.arange(PROBE_TOKENS, dtype=np.int32),), page_size=1
+        )
+        pool = KVPool(model.layers, PROBE_TOKENS, 1, model.dtype, model.device)
+        step = _PagedStep(pool, torch.arange(PROBE_TOKENS), CpuAttention(ragged, self.ops), self.ops)
+        return fuse(model.module, model.vocab_size, model.context_length, self.ops, pack, step)
+
 
 class _PagedStep:
     """Answers a step's attention calls: writes keys and values into the pool, then attends over it."""
 
-    def __init__(self, pool: KVPool, slots: torch.Tensor, attention: Attention) -> None:
+    def __init__(self, pool: KVPool, slots: torch.Tensor, attention: Attention, ops: CpuOps) -> None:
         self._pool = pool
+        self._ops = ops
         self._slots = slots
         self._attention = attention
 
@@ -78,6 +105,14 @@ class _PagedStep:
         pool.write(layer.index, self._slots, key[0].transpose(0, 1), value[0].transpose(0, 1))
         rows = query[0].transpose(0, 1)
         return self._attention.attend(layer, rows, pool.keys[layer.index], pool.values[layer.index], sinks)[None]
+
+    def attend_merged(
+        self, layer: AttentionLayer, qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
+    ) -> torch.Tensor:
+        """See `runtime.model.dense_decoder.MergedAttention`."""
+        keys, values = self._pool.keys[layer.index], self._pool.values[layer.index]
+        query = self._ops.rotate_and_write(qkv, cos, sin, self._slots, keys, values)
+        return self._attention.attend(layer, query, keys, values, None).flatten(1)
 
 
 def _kv_bytes(model: LoadedModel, config: EngineConfig) -> int:

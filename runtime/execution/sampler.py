@@ -32,6 +32,7 @@ class Sampler:
         self._vocab_size = vocab_size
         self._eos_token_ids = frozenset(eos_token_ids)
 
+    @torch.inference_mode()  # the runner's logits are inference tensors, and are edited in place
     def sample(
         self, logits: torch.Tensor, batch: ScheduledBatch, masks: NDArray[np.int32] | None = None
     ) -> SampledTokens:
@@ -85,15 +86,20 @@ def _drawing(batch: ScheduledBatch) -> tuple[list[ScheduledRequest], NDArray[np.
 
 def _likeliest(logits: torch.Tensor, masks: NDArray[np.int32] | None) -> NDArray[np.int64]:
     """The first allowed token with the largest logit. Masks are applied only where the likeliest is not allowed."""
-    token_ids = logits.argmax(-1).cpu().numpy()
+    token_ids = _argmax(logits)
     if masks is None:
         return token_ids
     missed = np.flatnonzero(~tokens_allowed(masks, token_ids))
     if len(missed):
         part = logits[torch.from_numpy(missed).to(logits.device)]
         apply_token_masks(part, masks[missed])
-        token_ids[missed] = part.argmax(-1).cpu().numpy()
+        token_ids[missed] = _argmax(part)
     return token_ids
+
+
+def _argmax(logits: torch.Tensor) -> NDArray[np.int64]:
+    """The first of the largest in each row. On a CPU numpy's search is several times faster than torch's."""
+    return logits.numpy().argmax(-1) if logits.device.type == "cpu" else logits.argmax(-1).cpu().numpy()
 
 
 def _apply_where_constrained(logits: torch.Tensor, masks: NDArray[np.int32]) -> None:

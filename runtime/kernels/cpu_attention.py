@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from runtime.kernels.attention_plan import AttentionPlan, Block, DecodeGroup, Segment, limits_nothing, plan_attention
 from runtime.kernels.contract import AttentionLayer, RaggedBatch
+from runtime.kernels.cpu_ops import CpuOps
 from runtime.kernels.cpu_products import (
     Part,
     add_sinks,
@@ -36,8 +37,9 @@ Reach = tuple[int | None, int | None]
 class CpuAttention:
     """See `runtime.kernels.contract.Attention`."""
 
-    def __init__(self, batch: RaggedBatch) -> None:
+    def __init__(self, batch: RaggedBatch, ops: CpuOps) -> None:
         self._batch = batch
+        self._ops = ops
         self._plans: dict[Reach, _Plan] = {}
 
     def attend(
@@ -71,7 +73,7 @@ class CpuAttention:
             if reach != (None, None) and limits_nothing(self._batch, *reach):
                 plan = self._plan((None, None))
             else:
-                plan = _Plan(plan_attention(self._batch, *reach), reach, int(self._batch.query_starts[-1]))
+                plan = _Plan(plan_attention(self._batch, *reach), reach, int(self._batch.query_starts[-1]), self._ops)
             self._plans[reach] = plan
         return plan
 
@@ -83,9 +85,9 @@ class _Plan:
     merges: whether some row has keys in more than one piece.
     """
 
-    def __init__(self, plan: AttentionPlan, reach: Reach, num_rows: int) -> None:
+    def __init__(self, plan: AttentionPlan, reach: Reach, num_rows: int, ops: CpuOps) -> None:
         self.pieces: list[_Shared | _Padded | _Causal | _Masked] = [_Shared.of(s) for s in plan.segments]
-        self.pieces.extend(_Padded.of(d) for d in plan.decodes)
+        self.pieces.extend(_Padded.of(d, ops) for d in plan.decodes)
         for block in plan.blocks:
             self.pieces.extend(_block_pieces(block, reach))
         rows_in_pieces = sum(piece.num_rows for piece in self.pieces)
@@ -117,17 +119,25 @@ class _Padded:
     num_rows: int
     slots: Index
     bias: torch.Tensor | None
+    group: DecodeGroup
+    ops: CpuOps
 
     @classmethod
-    def of(cls, group: DecodeGroup) -> _Padded:
+    def of(cls, group: DecodeGroup, ops: CpuOps) -> _Padded:
         bias = None
         num_rows, longest = group.slots.shape
         if group.lengths.min() < longest:
             padding = np.arange(longest) >= group.lengths[:, None]
             bias = torch.from_numpy(np.where(padding, np.float32("-inf"), np.float32(0)))[:, None, None]
-        return cls(_index(group.rows), num_rows, _index(group.slots.reshape(-1)), bias)
+        return cls(_index(group.rows), num_rows, _index(group.slots.reshape(-1)), bias, group, ops)
 
     def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
+        if layer.softcap is None and self.ops.attends_single(query, keys, values):
+            own = np.arange(self.num_rows)
+            group = self.group
+            return self.ops.attend_single(
+                query, own, keys, values, group.slots, group.lengths, layer.scaling, query.dtype
+            )
         shape = (self.num_rows, -1)
         own_keys, own_values = (
             _take(keys, self.slots).unflatten(0, shape),

@@ -1,7 +1,7 @@
 """One token through a whole plain decoder, compiled: at batch 1 a step costs no more than reading the weights once.
 
-Called by `runtime.model.dense_decoder`, which holds the weights in the form taken here: those of all layers stacked in one array
-each, as float32 or as bfloat16 bits in uint16. Activations are float32 throughout.
+Called by `runtime.model.dense_decoder`, which holds the weights in the form taken here: those of all layers stacked
+in one array each, as float32 or as bfloat16 bits in uint16. Activations are float32 throughout.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 from numba import njit
 
 from runtime.kernels.cpu_native import attend_single, rms_norm, rotate_and_write, silu_multiply
-from runtime.kernels.vector import LANES, add, fill, load, multiply_add, total
+from runtime.kernels.vector import LANES, fill, load, multiply_add, total
 
-_compiled = njit(nogil=True, cache=True, error_model="numpy")
+_compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
 
 ROWS_AT_ONCE = 4
 """Rows of a weight that are read side by side; their number must be a multiple of it."""
@@ -72,10 +72,11 @@ def dense_token(
 ) -> None:
     """x [1, hidden] float32, the token's embedding, is overwritten; logits [1, vocab] float32 are written.
 
-    cos, sin: [1, dim]. qkv [layers, rows, hidden], output [layers, hidden, heads * dim], gate_up [layers, 2 * inner, hidden],
-    down [layers, hidden, inner], norms [layers, 2, hidden], head [vocab, hidden]. qkv_bias: [layers, rows], or [layers, 0].
-    slots: int64 [1, positions], of the request's tokens, its last the one to write; layer l sees those from first_slots[l] on.
-    keys, values: [layers, slots, kv_heads, dim].
+    cos, sin: [1, dim]. qkv [layers, rows, hidden], output [layers, hidden, heads * dim], gate_up [layers, 2 * inner,
+    hidden], down [layers, hidden, inner], norms [layers, 2, hidden], head [vocab, hidden]. qkv_bias: [layers, rows],
+    or [layers, 0].
+    slots: int64 [1, positions], of the request's tokens, its last the one to write; layer l sees those from
+    first_slots[l] on. keys, values: [layers, slots, kv_heads, dim].
     """
     layers, qkv_rows, hidden = qkv.shape
     inner = gate_up.shape[1] // 2
@@ -99,9 +100,7 @@ def dense_token(
         rotate_and_write(states, cos, sin, own_slot, keys[layer], values[layer], num_heads)
         seen = slots[:, first_slots[layer] :]
         length[0] = seen.shape[1]
-        attend_single(
-            states, 0, rows, keys[layer], values[layer], seen, length, scalings[layer], attended, masses
-        )
+        attend_single(states, 0, rows, keys[layer], values[layer], seen, length, scalings[layer], attended, masses)
         multiply_row(attended, output, layer * hidden * width, width, x, True)
         rms_norm(x, norms[layer, 1], epsilon, normed)
         multiply_row(normed, gate_up, layer * 2 * inner * hidden, hidden, both, False)

@@ -1,9 +1,9 @@
 """A vector of 16 floats for kernels compiled by numba, and bfloat16 as numba sees it.
 
-numba leaves vectors to the compiler's judgement, which gives up on short inner loops; kernels that are written with these few
-operations keep their vectors in registers. LLVM makes of them what the processor has (AVX-512, AVX2, NEON). Arrays are float32,
-or uint16 holding the bits of bfloat16: numpy has no such type. All offsets are in elements, from an array's first, and are not
-checked.
+numba leaves vectors to the compiler's judgement, which gives up on short inner loops; kernels that are written with
+these few operations keep their vectors in registers. LLVM makes of them what the processor has (AVX-512, AVX2, NEON).
+Arrays are float32, or uint16 holding the bits of bfloat16: numpy has no such type. All offsets are in elements, from
+an array's first, and are not checked.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ LANES = 16
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
 _WORDS = ir.VectorType(ir.IntType(32), LANES)
 _HALVES = ir.VectorType(ir.IntType(16), LANES)
+_intrinsic: Any = intrinsic  # numba does not say what it makes of a function
 _FAST = ("reassoc", "contract", "nsz")
 
 
@@ -68,20 +69,21 @@ def _declared(builder: Any, name: str, *arguments: Any, returns: Any = _FLOATS) 
     return cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32")
 
 
-@intrinsic
+@_intrinsic
 def load(typing: Any, array: Any, offset: Any) -> Any:
     """16 consecutive elements, as floats."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         narrow = signature.args[0].dtype == types.uint16
-        pointer = _pointer(context, builder, signature.args[0], *arguments, _HALVES if narrow else _FLOATS)
+        kind = _HALVES if narrow else _FLOATS
+        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], kind)
         loaded = builder.load(pointer, align=2 if narrow else 4)
         return _widened(builder, loaded) if narrow else loaded
 
     return vector(array, types.intp), generate
 
 
-@intrinsic
+@_intrinsic
 def store(typing: Any, array: Any, offset: Any, value: Any) -> Any:
     """Writes 16 consecutive elements, rounded to the array's type."""
 
@@ -95,7 +97,22 @@ def store(typing: Any, array: Any, offset: Any, value: Any) -> Any:
     return types.void(array, types.intp, vector), generate
 
 
-@intrinsic
+@_intrinsic
+def prefetch(typing: Any, array: Any, offset: Any) -> Any:
+    """Asks for the cache line of an element that is read soon. The element need not exist."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(32)
+        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], ir.IntType(8))
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, ir.Constant(word, 0), ir.Constant(word, 3), ir.Constant(word, 1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@_intrinsic
 def fill(typing: Any, number: Any) -> Any:
     """16 times the same float."""
 
@@ -114,7 +131,7 @@ def _operation(name: str, doc: str) -> Any:
         return vector(vector, vector), generate
 
     declare.__doc__ = doc
-    return intrinsic(declare)
+    return _intrinsic(declare)
 
 
 add = _operation("fadd", "a + b, lane by lane.")
@@ -123,7 +140,7 @@ multiply = _operation("fmul", "a * b, lane by lane.")
 divide = _operation("fdiv", "a / b, lane by lane.")
 
 
-@intrinsic
+@_intrinsic
 def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """a * b + c, lane by lane, rounded once."""
 
@@ -134,7 +151,7 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
     return vector(vector, vector, vector), generate
 
 
-@intrinsic
+@_intrinsic
 def total(typing: Any, a: Any) -> Any:
     """The sum of the lanes."""
 
@@ -145,7 +162,7 @@ def total(typing: Any, a: Any) -> Any:
     return types.float32(vector), generate
 
 
-@intrinsic
+@_intrinsic
 def exponential(typing: Any, a: Any) -> Any:
     """e to the power of each lane, for lanes of at most 88; relative error below 3e-7. Below -87 it is about 1e-38."""
 

@@ -108,8 +108,7 @@ def _model_path(config: EngineConfig) -> str:
     if config.model_path is None:
         if not (demo.PATH / "config.json").is_file():
             raise ModelLoadError(
-                f"the embedded model is missing: no config.json in {demo.PATH}. "
-                "Reinstall sgl-lite, or give model_path"
+                f"the embedded model is missing: no config.json in {demo.PATH}. Reinstall sgl-lite, or give model_path"
             )
         return str(demo.PATH)
     path = Path(config.model_path).expanduser()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +12,16 @@ import torch
 
 from runtime.api import SamplingParams
 from runtime.execution.model_runner import ModelRunner
+from runtime.kernels.cpu_ops import CpuOps
 from runtime.scheduler.batch import ScheduledBatch, ScheduledRequest, TokenHistory
+
+
+def wait_until_compiled(ops: CpuOps) -> None:
+    """Until the compiled kernels are used, or 60 seconds."""
+    end = time.monotonic() + 60
+    while not ops.ready and time.monotonic() < end:
+        time.sleep(0.05)
+    assert ops.ready
 
 
 @dataclass

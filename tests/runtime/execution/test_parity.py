@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -10,8 +12,11 @@ from runtime.config import EngineConfig
 from runtime.execution.model_runner import ModelRunner
 from runtime.kernels import attention_plan
 from runtime.model.loader import load
-from tests.runtime.execution.stepping import Hand, HandRequest
+from tests.runtime.execution.stepping import Hand, HandRequest, wait_until_compiled
 from tests.runtime.model.families import EOS, FAMILIES, MORE_FAMILIES, VOCAB_SIZE, tiny_model
+
+PLAIN = {"llama": {}, "qwen2": {}, "mistral": {}, "arcee": {}, "smollm3": {}, "granite": {"residual_multiplier": 0.5}}
+"""Families that are, or look like, plain decoders."""
 
 KV_BYTES = 64 << 20
 TOLERANCE = 1e-4
@@ -40,6 +45,39 @@ def test_ragged_steps_equal_the_full_forward(model_path: str, page_size: int, mo
     prompts = [list(request.tokens) for request in requests]
     hand.decode(requests, NEW_TOKENS)
     _compare(model_path, requests, prompts)
+
+
+@pytest.mark.parametrize("family", PLAIN)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_fused_decoders(family: str, compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With heads as wide as the compiled kernels want; the last requests are decoded alone, which is a path of its
+    own.
+    """
+    monkeypatch.setattr(attention_plan, "MIN_SAVED_TOKENS", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    path = tiny_model(family, tmp_path, head_dim=32, **PLAIN[family])
+    config = EngineConfig(model_path=path, page_size=4, kv_cache_bytes=KV_BYTES, dtype="float32")
+    runner = ModelRunner(load(config), config)
+    assert (runner.decoder is not None) == (family in ("llama", "qwen2", "mistral"))
+    if runner.decoder is not None:
+        wait_until_compiled(runner.ops)
+        runner.ops.ready = compiled
+        assert runner.decoder.takes_single() == compiled
+    hand = Hand(runner)
+    torch.manual_seed(2)
+    trunk = _random_ids(30)
+    first, second = hand.request(trunk), hand.request(_random_ids(9))
+    hand.step((first, 30), (second, 8))
+    hand.step((second, 1))
+    third = hand.fork(first, trunk[:29] + _random_ids(5))
+    hand.step((third, len(third.tokens) - third.computed))
+    requests = [first, second, third]
+    prompts = [list(request.tokens) for request in requests]
+    hand.decode(requests[:2], NEW_TOKENS - 5)
+    hand.decode(requests[2:], NEW_TOKENS)
+    hand.decode(requests[:1], 5)
+    hand.decode(requests[1:2], 5)
+    _compare(path, requests, prompts)
 
 
 def _random_ids(count: int) -> list[int]:

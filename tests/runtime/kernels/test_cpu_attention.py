@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.kernels import attention_plan
 from runtime.kernels.attention_plan import plan_attention
 from runtime.kernels.contract import AttentionLayer, RaggedBatch
 from runtime.kernels.cpu_attention import CpuAttention
+from runtime.kernels.cpu_ops import CpuOps
 from runtime.kernels.reference import ReferenceAttention, visible
+from tests.runtime.execution.stepping import wait_until_compiled
 
-PAGES = 200
+PAGES = 400
 
 
 @st.composite
@@ -85,7 +87,7 @@ def test_it_is_the_definition(options: dict[str, object], batch: RaggedBatch) ->
     query, keys, values = tensors(layer, batch, torch.float64)
     sinks = torch.randn(layer.num_heads, dtype=torch.float64) if layer.has_sinks else None
     expected = ReferenceAttention(batch).attend(layer, query, keys, values, sinks)
-    found = CpuAttention(batch).attend(layer, query, keys, values, sinks)
+    found = CpuAttention(batch, CpuOps(torch.float64)).attend(layer, query, keys, values, sinks)
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
 
 
@@ -98,8 +100,34 @@ def test_narrow_dtypes(options: dict[str, object], dtype: torch.dtype, tolerance
     query, keys, values = tensors(layer, batch, dtype)
     sinks = torch.randn(layer.num_heads) if layer.has_sinks else None
     expected = ReferenceAttention(batch).attend(layer, query, keys, values, sinks)
-    found = CpuAttention(batch).attend(layer, query, keys, values, sinks)
+    found = CpuAttention(batch, CpuOps(dtype, compiled=False)).attend(layer, query, keys, values, sinks)
     assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected.float(), atol=tolerance, rtol=tolerance)
+
+
+@pytest.fixture(scope="module", params=[torch.float32, torch.bfloat16], ids=str)
+def compiled(request: pytest.FixtureRequest) -> CpuOps:
+    ops = CpuOps(request.param)
+    wait_until_compiled(ops)
+    return ops
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_kv_heads": 4}, {"num_heads": 6, "num_kv_heads": 1}, {"sliding_window": 4}, {"has_sinks": True}],
+    ids=str,
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batch=batches())
+def test_compiled_kernels(compiled: CpuOps, options: dict[str, object], batch: RaggedBatch) -> None:
+    layer = layer_of({"key_dim": 64, "value_dim": 64, "scaling": 0.2, **options})
+    query, keys, values = tensors(layer, batch, compiled.dtype)
+    query = query.contiguous()  # as merged projections give it
+    assert compiled.attends_single(query, keys, values)
+    sinks = torch.randn(layer.num_heads) if layer.has_sinks else None
+    expected = ReferenceAttention(batch).attend(layer, query, keys, values, sinks)
+    found = CpuAttention(batch, compiled).attend(layer, query, keys, values, sinks)
+    tolerance = 1e-5 if compiled.dtype == torch.float32 else 3e-2
     torch.testing.assert_close(found.float(), expected.float(), atol=tolerance, rtol=tolerance)
 
 

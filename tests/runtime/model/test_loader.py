@@ -65,18 +65,18 @@ def test_sharded_checkpoints(model_path: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/no/such/model", "./no-such-model", "a/b/c"])
 def test_an_unknown_folder(path: str) -> None:
-    with pytest.raises(ModelLoadError, match="no such folder. Give a folder with config.json, or a hub id"):
+    with pytest.raises(ModelLoadError, match=r"no such folder. Give a folder with config.json, or a hub id"):
         load(EngineConfig(model_path=path))
 
 
 def test_an_unknown_hub_id(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelLoadError, match="'nobody/nothing-here'.*Check the name, the network"):
+    with pytest.raises(ModelLoadError, match=r"'nobody/nothing-here'.*Check the name, the network"):
         load(EngineConfig(model_path="nobody/nothing-here"))
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    with pytest.raises(ModelLoadError, match="folder without config.json"):
+    with pytest.raises(ModelLoadError, match=r"folder without config.json"):
         load(EngineConfig(model_path=str(tmp_path)))
 
 

@@ -1,0 +1,65 @@
+"""Compiled operations against torch's, on either dtype."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from runtime.kernels.cpu_ops import CpuOps
+from tests.runtime.execution.stepping import wait_until_compiled
+
+
+@pytest.fixture(scope="module", params=[torch.float32, torch.bfloat16], ids=str)
+def ops(request: pytest.FixtureRequest) -> CpuOps:
+    made = CpuOps(request.param)
+    wait_until_compiled(made)
+    return made
+
+
+def close(found: torch.Tensor, expected: torch.Tensor) -> None:
+    tolerance = 2e-6 if found.dtype == torch.float32 else 1e-2
+    torch.testing.assert_close(found.double(), expected.double(), atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 40])
+def test_rms_norm(ops: CpuOps, rows: int) -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(rows, 96).to(ops.dtype), torch.randn(96).to(ops.dtype)
+    expected = torch.nn.functional.rms_norm(x.double(), (96,), weight.double(), 1e-5)
+    close(ops.rms_norm(x, weight, 1e-5), expected)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 40])
+def test_silu_multiply(ops: CpuOps, rows: int) -> None:
+    torch.manual_seed(0)
+    gate_up = (torch.randn(rows, 192) * 20).to(ops.dtype)
+    expected = torch.nn.functional.silu(gate_up[:, :96].double()) * gate_up[:, 96:].double()
+    found = ops.silu_multiply(gate_up)
+    torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=1e-6 if ops.dtype == torch.float32 else 1e-2)
+
+
+def test_rotation_writes_keys_and_values_where_they_belong(ops: CpuOps) -> None:
+    torch.manual_seed(0)
+    qkv, slots = torch.randn(5, (4 + 2 * 2) * 64).to(ops.dtype), torch.tensor([9, 2, 7, 0, 4])
+    cos, sin = torch.randn(5, 64).to(ops.dtype), torch.randn(5, 64).to(ops.dtype)
+    torch_only = CpuOps(ops.dtype, compiled=False)
+    results = []
+    for way in (ops, torch_only):
+        keys, values = torch.zeros(10, 2, 64, dtype=ops.dtype), torch.zeros(10, 2, 64, dtype=ops.dtype)
+        query = way.rotate_and_write(qkv.clone(), cos, sin, slots, keys, values)
+        results.append((query, keys, values))
+    (query, keys, values), expected = results
+    tolerance = 1e-5 if ops.dtype == torch.float32 else 6e-2
+    for found, wanted in zip((query, keys), expected, strict=False):
+        torch.testing.assert_close(found, wanted, atol=tolerance, rtol=tolerance)
+    assert torch.equal(values, expected[2])
+    assert not keys[[1, 3, 5, 6, 8]].any()
+
+
+def test_unready_kernels_leave_the_work_to_torch() -> None:
+    ops = CpuOps(torch.float32, compiled=False)
+    x = torch.randn(2, 32)
+    assert torch.equal(
+        ops.rms_norm(x, torch.ones(32), 1e-6), torch.nn.functional.rms_norm(x, (32,), torch.ones(32), 1e-6)
+    )
+    assert not ops.attends_single(x[:, None], x[:, None], x[:, None])
