@@ -1,8 +1,8 @@
-"""The values of a `Ref`, type by type: literals as bits, numbers as `NumberSet`, strings as `Language`, arrays and objects
-as alternatives of `forms`. Everything is worked out when it is first asked for, and kept.
+"""The values of a `Ref`, type by type: literals as bits, numbers as `NumberSet`, strings as `Language`, arrays and
+objects as alternatives of `forms`. Everything is worked out when it is first asked for, and kept.
 
-Comes in: references. Goes out: what they hold. Whether a form can be satisfied is not asked here (see `emptiness`), only
-whether it plainly cannot.
+Comes in: references. Goes out: what they hold. Whether a form can be satisfied is not asked here (see `emptiness`),
+only whether it plainly cannot.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
-from grammars.errors import ConstraintLimitError, ConstraintSyntaxError, UnsupportedConstraintError
+from grammars.errors import ConstraintLimitError, ConstraintSyntaxError
 from grammars.json_schema.expressions import (
     ALWAYS,
     ARRAY,
@@ -55,8 +55,9 @@ from grammars.json_schema.forms import (
 from grammars.json_schema.numbers import NumberSet
 from grammars.json_schema.numerals import Numerals
 from grammars.json_schema.refs import ANYTHING, NOTHING, Ref, both, literal, opposites
+from grammars.json_schema.resolver import escape
 from grammars.json_schema.schemas import Schemas
-from grammars.json_schema.translate import Translator
+from grammars.json_schema.translate import Translator, located
 from grammars.json_schema.values import canonical, is_number
 from grammars.regex import Language
 
@@ -70,7 +71,7 @@ F = TypeVar("F", ArrayForm, ObjectForm)
 
 
 class Domain(Generic[V]):
-    """The sets of values of one scalar type. `None` stands for all values, so that what is not constrained costs nothing."""
+    """The sets of values of one scalar type. `None` stands for all values: what is not constrained costs nothing."""
 
     bit: int
     empty: V
@@ -107,7 +108,13 @@ class _Literals(Domain[int]):
         if isinstance(expression, Types):
             return (1 if expression.bits & NULL else 0) | (6 if expression.bits & BOOLEAN else 0)
         if isinstance(expression, OneOfValues):
-            return sum({1 << (None, True, False).index(v) for v in expression.values if v is None or v is True or v is False})
+            return sum(
+                {
+                    1 << _LITERALS.index(value)
+                    for value in expression.values
+                    if value is None or value is True or value is False
+                }
+            )
         return None
 
 
@@ -198,6 +205,24 @@ class Algebra:
         if key not in self._matched:
             self._matched[key] = self._languages[pattern].accepts(name)
         return self._matched[key]
+
+    def try_all(self) -> None:
+        """Read the patterns and multiples of all subschemas that `Schemas.check` has found, and raise what is wrong."""
+        for place, scope in self._schemas.to_try:
+            schema, path = place.schema, place.pointer
+            if isinstance(schema.get("pattern"), str):
+                self._translator.pattern(schema["pattern"], f"{path}/pattern")
+            for source in schema.get("patternProperties", ()):
+                self._translator.pattern(source, f"{path}/patternProperties/{escape(source)}")
+            if "multipleOf" in schema:
+                ref = literal(self._schemas.number(place, scope))
+                located(lambda ref=ref: self._try_numbers(ref), f"{path}/multipleOf")
+
+    def _try_numbers(self, ref: Ref) -> None:
+        numbers = self.numbers(ref)
+        if not numbers.is_empty():
+            language = numbers.language()
+            language.row(language.start)
 
     # -- values of a reference -------------------------------------------------------------------
 
@@ -635,6 +660,14 @@ class Algebra:
             for other in opposites(ref)
         ]
 
+    def within_depth(self, depth: int) -> Ref:
+        """Values whose arrays and objects nest at most `depth` deep; 0: neither."""
+        ref = literal(self._schemas.made(("depth", 0), Types(NULL | BOOLEAN | NUMBER | STRING)))
+        for level in range(1, depth + 1):
+            facts = (ArrayFact(ArrayForm(tail=ref)), ObjectFact(ObjectForm(classes=((ALL_NAMES, ref),))))
+            ref = literal(self._schemas.made(("depth", level), Every(facts)))
+        return ref
+
     def _either(self, ref: Ref, others: frozenset[Ref]) -> Ref:
         """The reference of what is in one of these."""
         if not others or ref == ANYTHING:
@@ -695,6 +728,3 @@ def _some_bit(found: Iterable[int]) -> int:
     for each in found:
         bits |= each
     return bits
-
-
-_ = UnsupportedConstraintError

@@ -16,14 +16,13 @@ from grammars.json_schema.expressions import Enforced
 from grammars.json_schema.frames import Frames
 from grammars.json_schema.machine import JsonMachine
 from grammars.json_schema.names import NameCells
-from grammars.json_schema.refs import literal
+from grammars.json_schema.refs import both, literal
 from grammars.json_schema.resolver import Resolver
 from grammars.json_schema.schemas import Schemas
 from grammars.json_schema.texts import Texts
 from grammars.json_schema.values import loads
 from grammars.limits import DEFAULT_LIMITS, Limits
 from grammars.spec import JsonSchema, Whitespace
-
 
 M = TypeVar("M", bound=JsonMachine)
 
@@ -42,7 +41,9 @@ def compile_json(limits: Limits = DEFAULT_LIMITS, whitespace: Whitespace = "any"
     """The automaton of all JSON texts (RFC 8259), with names as often as they come."""
     del limits  # it is small
     resolver = Resolver(True, "true", {}, draft_named(None))
-    return _machine(Schemas(resolver), JsonSchema(True, property_order="any", whitespace=whitespace), JsonMachine, False)
+    return _machine(
+        Schemas(resolver), JsonSchema(True, property_order="any", whitespace=whitespace), JsonMachine, False
+    )
 
 
 def compile_schema(spec: JsonSchema, limits: Limits = DEFAULT_LIMITS) -> SchemaAutomaton:
@@ -66,7 +67,10 @@ def _machine(schemas: Schemas, spec: JsonSchema, kind: type[M], remembers: bool)
     texts = Texts()
     cells = NameCells(algebra, texts)
     emptiness = Emptiness(algebra, texts, cells, spec.property_order == "schema")
+    algebra.try_all()
     root = literal(schemas.root)
+    if spec.max_depth is not None:
+        root = both(root, algebra.within_depth(spec.max_depth + 1))
     if not emptiness.is_alive(root):
         raise UnsatisfiableConstraintError("no JSON value is valid under the schema")
     frames = Frames(algebra, emptiness, cells, remembers)

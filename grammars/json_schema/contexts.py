@@ -1,9 +1,9 @@
 """The stacks of frames, as numbers.
 
-A context is a linked list: the frame on top, and the context around it. Where names or items must not be written twice, it
-also holds what has been written of them: the *tape*, all bytes since the outermost such name or item began, and for each
-frame the *mark*, where on the tape its own name or item began. A context without tape is the same stack as the tables lead
-to it: they know no text.
+A context is a linked list: the frame on top, and the context around it. Where names or items must not be written
+twice, it also holds what has been written of them: the *tape*, all bytes since the outermost such name or item began,
+and for each frame the *mark*, where on the tape its own name or item began. A context without tape is the same stack
+as the tables lead to it: they know no text.
 
 Comes in: frames. Goes out: numbers, the same for the same stack. Knows no bytes of JSON.
 """

@@ -35,7 +35,7 @@ _URIS: dict[str, Draft] = {
 LATEST: Draft = 2020
 
 Shape = Literal["one", "list", "map", "one or list", "dependencies"]
-"""How a keyword holds schemas: one; a list; a map from names; one or a list; a map from names to schemas or lists of names."""
+"""How a keyword holds schemas. "dependencies": a map from names to schemas or lists of names."""
 
 _ALL: dict[str, Shape] = {
     "properties": "map",
@@ -77,9 +77,7 @@ def applicators(draft: Draft) -> dict[str, Shape]:
 APPLICATORS: dict[Draft, dict[str, Shape]] = {draft: applicators(draft) for draft in (4, 6, 7, 2019, 2020)}
 """Keywords whose subschemas constrain."""
 
-SUBSCHEMAS: dict[Draft, dict[str, Shape]] = {
-    draft: {**table, **_DEFINITIONS} for draft, table in APPLICATORS.items()
-}
+SUBSCHEMAS: dict[Draft, dict[str, Shape]] = {draft: {**table, **_DEFINITIONS} for draft, table in APPLICATORS.items()}
 """Keywords whose subschemas may carry identifiers."""
 
 

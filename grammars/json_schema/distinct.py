@@ -1,7 +1,8 @@
-"""Items that must differ: whether there are enough values for them, and which value one of them must leave to the others.
+"""Items that must differ: whether there are enough values for them, and which value one of them must leave to the
+others.
 
-Most references have more values than anyone can ask for; then nothing needs to be counted. Where values are few, they are
-listed, and items are matched with them (a system of distinct representatives: Hall 1935).
+Most references have more values than anyone can ask for; then nothing needs to be counted. Where values are few, they
+are listed, and items are matched with them (a system of distinct representatives: Hall 1935).
 
 Comes in: array plans with `unique`. Goes out: items, or the values that an item must not take.
 """
@@ -35,9 +36,7 @@ class Distinct:
         self._many: dict[Ref, bool] = {}
         self._excluded: dict[tuple[int, object], Ref] = {}
 
-    def items(
-        self, plan: ArrayPlan, state: ArrayState, value: Callable[[Ref], bytes | None]
-    ) -> list[bytes] | None:
+    def items(self, plan: ArrayPlan, state: ArrayState, value: Callable[[Ref], bytes | None]) -> list[bytes] | None:
         """Items that complete an array in which all must differ; None if there are none."""
         wanted = self._wanted(plan, state)
         if wanted is None:
@@ -198,5 +197,3 @@ def _matched(lists: list[list[bytes]]) -> list[int] | None:
         return False
 
     return chosen if all(place(number, set()) for number in range(len(lists))) else None
-
-

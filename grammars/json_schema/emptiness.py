@@ -1,8 +1,8 @@
 """Whether a reference holds any value, and a shortest one: the proof that a mask is allowed to trust.
 
-A value of a schema needs values of others; the shortest texts are the least solution of that system of equations, found by
-improving from "none" until nothing changes (Knuth 1977, *A generalization of Dijkstra's algorithm*). A recursive schema
-without finite instance never gets a text, so it is empty. Only what the question needs is looked at.
+A value of a schema needs values of others; the shortest texts are the least solution of that system of equations,
+found by improving from "none" until nothing changes (Knuth 1977, *A generalization of Dijkstra's algorithm*). A
+recursive schema without finite instance never gets a text, so it is empty. Only what the question needs is looked at.
 
 Comes in: references, plans and their states. Goes out: compact JSON texts, or None.
 """
@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from grammars.errors import ConstraintLimitError
 from grammars.json_schema.algebra import Algebra
-from grammars.json_schema.expressions import ARRAY, BOOLEAN, NULL, NUMBER, OBJECT, STRING
 from grammars.json_schema.distinct import Distinct
+from grammars.json_schema.expressions import ARRAY, BOOLEAN, NULL, NUMBER, OBJECT, STRING
 from grammars.json_schema.forms import ArrayForm, ObjectForm
 from grammars.json_schema.names import NameCells
 from grammars.json_schema.plans import ArrayPlan, ArrayState, Cell, ObjectPlan, ObjectState
@@ -52,15 +52,15 @@ class Emptiness:
         plan = self._object_plans.get(form.key)
         if plan is None:
             ordered = len(form.order) if self._fixed_order else 0
-            plan = self._object_plans[form.key] = ObjectPlan(
-                form, self._algebra, ordered, len(self._object_plans)
-            )
+            plan = self._object_plans[form.key] = ObjectPlan(form, self._algebra, ordered, len(self._object_plans))
         return plan
 
     def array_plan(self, form: ArrayForm) -> ArrayPlan:
         plan = self._array_plans.get(form.key)
         if plan is None:
-            plan = self._array_plans[form.key] = ArrayPlan(form, self._algebra, len(self._array_plans), self._distinct.excluded)
+            plan = self._array_plans[form.key] = ArrayPlan(
+                form, self._algebra, len(self._array_plans), self._distinct.excluded
+            )
         return plan
 
     # -- questions -------------------------------------------------------------------------------

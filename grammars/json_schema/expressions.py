@@ -150,4 +150,3 @@ class Enforced:
     path: str
     keyword: str
     how: str
-

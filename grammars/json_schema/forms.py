@@ -1,8 +1,9 @@
-"""The normal form of arrays and objects: conjunctions of plain facts, closed under *and*; a *not* gives several of them.
+"""The normal form of arrays and objects: conjunctions of plain facts, closed under *and*; a *not* gives several of
+them.
 
-A set of arrays (or objects) is a tuple of forms, any of which may hold. Values inside are `Ref`s, so forms stay small and
-recursion stays lazy. The idea of a form that is closed under negation, with `needs` and `counters` for what "not all"
-leaves behind, follows Attouche et al., *Negation-closure for JSON Schema*.
+A set of arrays (or objects) is a tuple of forms, any of which may hold. Values inside are `Ref`s, so forms stay small
+and recursion stays lazy. The idea of a form that is closed under negation, with `needs` and `counters` for what "not
+all" leaves behind, follows Attouche et al., *Negation-closure for JSON Schema*.
 """
 
 from __future__ import annotations

@@ -1,15 +1,18 @@
 """The open arrays and objects of a text, as sets of alternatives that run in parallel.
 
-A value that is being written may have to answer several questions at once: its *goals*, a tuple of references, one for each
-thing that an alternative further out still hopes for. A frame holds what is possible inside one array or object:
+A value that is being written may have to answer several questions at once: its *goals*, a tuple of references, one
+for each thing that an alternative further out still hopes for. A frame holds what is possible inside one array or
+object:
 
     between values   alternatives (goal, plan, state): the plan that is being followed, for which goal of this value
     inside a value   the goals of that value, and alternatives (goal met by it, goal, plan, state after it)
 
-When a value ends, the goals that it met are a set of bits, and the alternatives that hoped for others are gone. So `anyOf`,
-`oneOf`, `contains` and their like need no look ahead and no backtracking. Every alternative in a frame can be completed.
+When a value ends, the goals that it met are a set of bits, and the alternatives that hoped for others are gone. So
+`anyOf`, `oneOf`, `contains` and their like need no look ahead and no backtracking. Every alternative in a frame can
+be completed.
 
-Comes in: plans. Goes out: frames by number, and the steps between them, each worked out once. Knows no bytes and no stack.
+Comes in: plans. Goes out: frames by number, and the steps between them, each worked out once. Knows no bytes and no
+stack.
 """
 
 from __future__ import annotations
@@ -55,7 +58,7 @@ class ArrayFrame:
 
     alternatives: tuple[tuple[int, ArrayPlan, ArrayState], ...]
     number: int
-    item: ValueFrame | None | bool = False
+    item: ValueFrame | bool | None = False
 
     def __post_init__(self) -> None:
         self.pending = any(state[3] for _, _, state in self.alternatives)
@@ -173,9 +176,7 @@ class Frames:
             frame.after_name[name] = self._value(True, options) if options else None  # type: ignore[arg-type]
         return frame.after_name[name]
 
-    def _member_branches(
-        self, plan: ObjectPlan, state: ObjectState, name: Name
-    ) -> Iterator[tuple[Ref, ObjectState]]:
+    def _member_branches(self, plan: ObjectPlan, state: ObjectState, name: Name) -> Iterator[tuple[Ref, ObjectState]]:
         if plan.is_full(state):
             return
         number = plan.index.get(name) if isinstance(name, str) else None

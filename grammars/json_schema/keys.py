@@ -1,8 +1,9 @@
-"""The rows of property names: which names may be written in a frame, as one automaton that tells them apart at their end.
+"""The rows of property names: which names may be written in a frame, as one automaton that tells them apart at their
+end.
 
-Where names that nobody lists are welcome, any text can still become one of them, so all frames of the same plans share one
-automaton, and the frame refuses at the closing quote what it has had. Otherwise the automaton knows just the names that may
-come, so that no name is begun that could not be ended.
+Where names that nobody lists are welcome, any text can still become one of them, so all frames of the same plans
+share one automaton, and the frame refuses at the closing quote what it has had. Otherwise the automaton knows just
+the names that may come, so that no name is begun that could not be ended.
 
 Comes in: frames. Goes out: rows of the table. Knows no values.
 """
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from grammars.automaton import DEAD
 from grammars.json_schema.frames import Frames, Name, ObjectFrame
 from grammars.json_schema.lexemes import QUOTE, Exit, Rows
+from grammars.json_schema.listed_names import ListedKeys
 from grammars.json_schema.plans import Cell
 from grammars.json_schema.strings import KeyLexeme
 from grammars.regex import Language
@@ -28,7 +30,7 @@ NO_PATTERN: Cell = frozenset()
 class Keys:
     """The names of one frame as a lexeme. Its exit says which."""
 
-    def __init__(self, lexeme: KeyLexeme, classes: tuple[Name, ...], is_open: bool) -> None:
+    def __init__(self, lexeme: KeyLexeme | ListedKeys, classes: tuple[Name, ...], is_open: bool) -> None:
         self._lexeme = lexeme
         self._classes = classes
         self.is_open = is_open
@@ -43,6 +45,14 @@ class Keys:
         row = row.copy()
         row[QUOTE] = DEAD
         return row, (QUOTE,), ("key", name)
+
+    def listed(self) -> tuple[list[int], NDArray[np.int32], list[Exit | None]]:
+        """(states, rows [n, 256] without the closing quote, exits): the start and the beginnings of listed names."""
+        states, rows = self._lexeme.listed()
+        rows = rows.copy()
+        classes = [self._lexeme.key_class(end) if end >= 0 else -1 for end in rows[:, QUOTE].tolist()]
+        rows[:, QUOTE] = DEAD
+        return states, rows, [("key", self._classes[c]) if c >= 0 else None for c in classes]
 
     def slice_key(self, state: int) -> Hashable | None:
         return self._lexeme.slice_key(state)
@@ -75,6 +85,7 @@ class KeyRows:
         self._frames = frames
         self._rows = rows
         self._lexemes: dict[object, tuple[KeyLexeme, tuple[Name, ...]]] = {}
+        self._listed: dict[tuple[str, ...], tuple[ListedKeys, Keys]] = {}
         self._keys: dict[object, Keys] = {}
         self._locals: dict[int, int | None] = {}
 
@@ -87,19 +98,30 @@ class KeyRows:
     def _local(self, frame: ObjectFrame) -> int | None:
         names, cells = self._frames.names(frame)
         wide = len(cells) == 1 and NO_PATTERN in cells and self._frames.member(frame, NO_PATTERN) is not None
-        lexeme, classes = self._lexeme(names, cells)
         allowed = None
         if not wide:
-            allowed = frozenset(i for i, name in enumerate(classes) if self._frames.member(frame, name) is not None)
+            places = enumerate((*names, *cells))
+            allowed = frozenset(place for place, name in places if self._frames.member(frame, name) is not None)
             if not allowed:
                 return None
+            if max(allowed) < len(names):
+                return self._listed_local(names, allowed)
+        lexeme, classes = self._lexeme(names, cells)
         key = (id(lexeme), allowed)
         keys = self._keys.get(key)
         if keys is None:
             view = lexeme if allowed is None else lexeme.restrict(allowed)
             is_open = self._frames.remembers and (allowed is None or max(allowed) >= len(names))
             keys = self._keys[key] = Keys(view, classes, is_open)
+            self._rows.fill_together(keys, *keys.listed(), QUOTE)
         return self._rows.local(keys, keys.start)
+
+    def _listed_local(self, names: tuple[str, ...], allowed: frozenset[int]) -> int:
+        if names not in self._listed:
+            lexeme = ListedKeys(names)
+            self._listed[names] = (lexeme, Keys(lexeme, names, False))
+        lexeme, keys = self._listed[names]
+        return self._rows.local(keys, lexeme.before(allowed))
 
     def _lexeme(self, names: tuple[str, ...], cells: Mapping[Cell, Language]) -> tuple[KeyLexeme, tuple[Name, ...]]:
         key = (names, *cells)

@@ -75,7 +75,7 @@ SHAPES: dict[str, Check] = {
     "patternProperties": _SCHEMA_MAP,
     "additionalProperties": _SCHEMA,
     "propertyNames": _SCHEMA,
-    "items": (lambda value: _is_schema(value) or isinstance(value, list) and all(map(_is_schema, value)), _SCHEMA[1]),
+    "items": (lambda value: _is_schema(value) or (isinstance(value, list) and all(map(_is_schema, value))), _SCHEMA[1]),
     "prefixItems": _SCHEMA_LIST,
     "additionalItems": _SCHEMA,
     "contains": _SCHEMA,
@@ -94,8 +94,10 @@ SHAPES: dict[str, Check] = {
         "an object whose values are lists of names",
     ),
     "dependencies": (
-        lambda value: isinstance(value, dict)
-        and all(_is_schema(part) or isinstance(part, str) or _is_names(part) for part in value.values()),
+        lambda value: (
+            isinstance(value, dict)
+            and all(_is_schema(part) or isinstance(part, str) or _is_names(part) for part in value.values())
+        ),
         "an object whose values are schemas or lists of names",
     ),
     "$ref": _TEXT,

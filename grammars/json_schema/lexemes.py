@@ -191,7 +191,7 @@ class Gap:
 
 
 class Colon:
-    """After a name: a colon, then the gap before the value, as states of that gap moved up by one run of white space."""
+    """After a name: a colon, then the gap before the value, whose states are moved up by one run of white space."""
 
     def __init__(self, before: bool, gap: Gap) -> None:
         self._before = before
@@ -237,7 +237,7 @@ class Literal:
 class Parallel:
     """Several automata over the same bytes, one for each goal that this type can meet.
 
-    goals: the number of the goal of each automaton. `closes`: whether a quote ends it (strings), or what follows (numbers).
+    goals: the number of the goal of each automaton. closes: whether a quote ends it (strings) or what follows (numbers).
     """
 
     def __init__(self, automata: Sequence[Automaton], goals: Sequence[int], closes: bool) -> None:
@@ -289,9 +289,7 @@ class Parallel:
 
     def _joined(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
         columns, places = np.unique(rows, axis=1, return_inverse=True)
-        numbers = [
-            self._number(tuple(int(s) for s in column)) if (column >= 0).any() else DEAD for column in columns.T
-        ]
+        numbers = [self._number(tuple(int(s) for s in column)) if (column >= 0).any() else DEAD for column in columns.T]
         return np.array(numbers, np.int32)[places.reshape(-1)]
 
     def is_accepting(self, state: int) -> bool:

@@ -4,8 +4,8 @@
     context = (the context around, frame) the stack, as a linked list of interned frames; 0 is around the whole text
     local   = a row of `lexemes.Rows`
 
-A byte inside a lexeme never leaves the context. A byte that ends one asks `cross`, which looks up what the frame says to
-the exit (a name was written, a value met these goals) and makes a row of the ten or so bytes that can follow.
+A byte inside a lexeme never leaves the context. A byte that ends one asks `cross`, which looks up what the frame says
+to the exit (a name was written, a value met these goals) and makes a row of the ten or so bytes that can follow.
 
 Comes in: frames. Goes out: the `ByteAutomaton` contract. Knows no keyword.
 """
@@ -26,7 +26,6 @@ from grammars.json_schema.contexts import ENDED, ROOT, Contexts
 from grammars.json_schema.frames import ArrayFrame, Frames, Goals, Name, ObjectFrame, ValueFrame
 from grammars.json_schema.keys import KeyRows, Keys
 from grammars.json_schema.lexemes import (
-    AFTER_VALUE,
     CLOSE_ARRAY,
     CLOSE_OBJECT,
     COMMA,
@@ -254,7 +253,9 @@ class JsonMachine:
         start = self._start_of(frame.goals)
         np.copyto(row, start.locals_ | (context << 32), where=start.locals_ >= 0)
         if start.object_frame is not None:
-            row[OPEN_OBJECT] = pack(self._contexts.number(context, start.object_frame), self._gap(self._gaps.first_name))
+            row[OPEN_OBJECT] = pack(
+                self._contexts.number(context, start.object_frame), self._gap(self._gaps.first_name)
+            )
         if start.array_frame is not None:
             row[OPEN_ARRAY] = pack(self._contexts.number(context, start.array_frame), self._gap(self._gaps.first_item))
 
@@ -416,9 +417,7 @@ class JsonMachine:
             else:
                 yield from ((text, goal) for text in completion.next_member(plan, state))
 
-    def _name_options(
-        self, context: int, frame: ObjectFrame, keys: Keys, own: int
-    ) -> Iterator[tuple[bytes, int, int]]:
+    def _name_options(self, context: int, frame: ObjectFrame, keys: Keys, own: int) -> Iterator[tuple[bytes, int, int]]:
         """Ways on from inside a property name."""
         around = self._contexts[context].around
         best: dict[Name, tuple[int, bytes, int]] = {}

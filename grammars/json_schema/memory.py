@@ -1,13 +1,13 @@
 """What the tables cannot tell: which name or item was written, where it must not be written twice.
 
-Comes in: a state, the bytes that led on from it, and where the tables say that they lead. Goes out: the state that knows.
-Bytes are gone through one by one only where a name or an item begins or ends; most tokens end at the first glance.
+Comes in: a state, the bytes that led on from it, and where the tables say that they lead. Goes out: the state that
+knows. Bytes are gone through one by one only where a name or an item begins or ends; most tokens end at the first
+glance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-
 
 from grammars.automaton import DEAD, LOCAL_MASK, pack
 from grammars.json_schema.contexts import NO_MARK, Context, Contexts
@@ -109,5 +109,3 @@ class Memory:
         if below == target.around:
             return number
         return self._contexts.number(below, target.frame, target.mark)
-
-

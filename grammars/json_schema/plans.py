@@ -1,7 +1,7 @@
 """A form made ready to run: its names numbered, what may come next and in which state that leaves it.
 
-Comes in: forms. Goes out: branches, each a reference for the next value and the state after it. States are plain tuples,
-equal where their futures are equal: counts saturate, names that can no longer come are dropped.
+Comes in: forms. Goes out: branches, each a reference for the next value and the state after it. States are plain
+tuples, equal where their futures are equal: counts saturate, names that can no longer come are dropped.
 
     object state   (position, seen, count, needs, others, unknown, equal)
         position   in the fixed order of names: only names from there on may follow
@@ -14,10 +14,10 @@ equal where their futures are equal: counts saturate, names that can no longer c
     array state    (index, counts, seen, unknown, equal)
         counts     of each counter
         seen       of unique items: the numbers of the constants that were written, sorted
-        unknown    1 if one more was written that is not known yet; 2 if another followed, which so cannot be let through
+        unknown    1 if one more was written that is not known yet; 2 if another followed, which cannot be let through
 
-The text of a name or an item is known only once it is written (see `memory`); within one token the machine goes on without
-it as far as that is safe.
+The text of a name or an item is known only once it is written (see `memory`); within one token the machine goes on
+without it as far as that is safe.
 """
 
 from __future__ import annotations

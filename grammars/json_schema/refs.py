@@ -1,7 +1,8 @@
 """What stands for "the values of this schema" before anyone looks inside: a conjunction of signed schema numbers.
 
-A *literal* is the number of a schema (see `schemas.Schemas`), negative for its complement. A `Ref` is a set of literals,
-all of which must hold. References are cheap, hashable and lazy: nothing behind one is read until its values are asked for.
+A *literal* is the number of a schema (see `schemas.Schemas`), negative for its complement. A `Ref` is a set of
+literals, all of which must hold. References are cheap, hashable and lazy: nothing behind one is read until its values
+are asked for.
 """
 
 from __future__ import annotations

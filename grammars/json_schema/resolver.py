@@ -1,7 +1,7 @@
 """Documents, their identifiers, and where a `$ref` leads. Nothing is ever fetched.
 
-Comes in: the schema and the resources that the caller gave. Goes out: `Place`s. Knows no meaning of any keyword but of those
-that name and point: `$id`, `$anchor`, `$ref`, `$dynamicRef`, `$recursiveRef` and their kin.
+Comes in: the schema and the resources that the caller gave. Goes out: `Place`s. Knows no meaning of any keyword but
+of those that name and point: `$id`, `$anchor`, `$ref`, `$dynamicRef`, `$recursiveRef` and their kin.
 """
 
 from __future__ import annotations
@@ -214,8 +214,7 @@ class Resolver:
         resource = place.resource if uri == place.resource.uri else self._resource(uri)
         if resource is None:
             raise UnsupportedConstraintError(
-                f"{value!r} refers to {uri!r}, which is not here and is never fetched; give it as resources={{{uri!r}: schema}}",
-                path,
+                f"{value!r} refers to {uri!r}, which is not here and never fetched; give it in `resources`", path
             )
         if fragment in resource.anchors:
             schema, pointer = resource.anchors[fragment]

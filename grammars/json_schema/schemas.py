@@ -1,7 +1,8 @@
 """Schemas by number, and the check that walks all that can be reached from the root before anything is generated.
 
-Comes in: a resolver. Goes out: for each subschema (in its dynamic scope) a number, the same for the same content where that
-is cheap to see; and the report of what is enforced. Knows keywords only by the tables of `dialect` and `keywords`.
+Comes in: a resolver. Goes out: for each subschema (in its dynamic scope) a number, the same for the same content
+where that is cheap to see; and the report of what is enforced. Knows keywords only by the tables of `dialect` and
+`keywords`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from grammars.json_schema.resolver import Place, Resolver, Scope, escape
 from grammars.json_schema.values import dumps
 
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+TRIED = frozenset(("pattern", "patternProperties", "multipleOf"))
 _SMALL = 12
 """Flat schemas of at most so many keywords and list entries are told apart by content."""
 
@@ -30,6 +32,8 @@ class Schemas:
         self._numbers: dict[object, int] = {}
         self._content: dict[str, int] = {}
         self._places: list[tuple[Place, Scope] | Expression | None] = [None]
+        self.to_try: list[tuple[Place, Scope]] = []
+        """Found by `check`: subschemas with keywords whose values may turn out to be beyond us."""
         root, scope = resolver.start()
         self._places.append((Place(True, root.resource, ""), ()))
         self.root = self.number(root, scope)
@@ -101,8 +105,7 @@ class Schemas:
             if not isinstance(schema, dict):
                 raise ConstraintSyntaxError(f"{place.pointer or '/'}: a schema is an object or a boolean")
             seen.add((id(schema), scope))
-            for part in self._check_one(place, scope, report):
-                stack.append((part, scope))
+            stack.extend((part, scope) for part in self._check_one(place, scope, report))
         return report
 
     def _check_one(self, place: Place, scope: Scope, report: list[Enforced]) -> Iterator[Place]:
@@ -113,6 +116,8 @@ class Schemas:
             yield self.resolver.reference(place, "$ref", scope)
             return
         check_shapes(schema, draft, path)
+        if not TRIED.isdisjoint(schema):
+            self.to_try.append((place, scope))
         known, holders = KEYWORDS[draft], APPLICATORS[draft]
         for keyword, value in schema.items():
             report.append(Enforced(path, keyword, "exact" if keyword in known else "annotation"))

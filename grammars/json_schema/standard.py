@@ -1,4 +1,5 @@
-"""The meta-schemas of the drafts, for schemas that refer to them. Published by json-schema.org, shipped as `standard.json`."""
+"""The meta-schemas of the drafts, for schemas that refer to them. Published by json-schema.org, shipped as
+`standard.json`."""
 
 from __future__ import annotations
 

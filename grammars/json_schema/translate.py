@@ -6,7 +6,7 @@ Comes in: a number of `schemas`. Goes out: an `Expression`. Keyword values have 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from grammars.errors import GrammarError, UnsupportedConstraintError
 from grammars.json_schema.dialect import DRAFT_NAMES, Draft
@@ -56,9 +56,31 @@ _TYPE_BITS = {
     "any": EVERY_TYPE,
 }
 
+T = TypeVar("T")
+
 _VALIDATION = frozenset(
-    "type enum const multipleOf maximum exclusiveMaximum minimum exclusiveMinimum maxLength minLength pattern maxItems "
-    "minItems uniqueItems maxContains minContains maxProperties minProperties required dependentRequired".split()
+    [
+        "type",
+        "enum",
+        "const",
+        "multipleOf",
+        "maximum",
+        "exclusiveMaximum",
+        "minimum",
+        "exclusiveMinimum",
+        "maxLength",
+        "minLength",
+        "pattern",
+        "maxItems",
+        "minItems",
+        "uniqueItems",
+        "maxContains",
+        "minContains",
+        "maxProperties",
+        "minProperties",
+        "required",
+        "dependentRequired",
+    ]
 )
 """Keywords of the validation vocabulary, which a meta-schema may leave out."""
 
@@ -85,7 +107,7 @@ class Translator:
     def pattern(self, source: str, path: str) -> Language:
         """The language of an ECMA pattern, found anywhere in the text."""
         if source not in self._patterns:
-            self._patterns[source] = _located(lambda: Language.parse(source, dialect="ecma", search=True), path)
+            self._patterns[source] = located(lambda: Language.parse(source, dialect="ecma", search=True), path)
         return self._patterns[source]
 
     def pattern_number(self, source: str, path: str) -> int:
@@ -297,7 +319,7 @@ _NO_ARRAY_FACT = ArrayForm().key
 _NO_OBJECT_FACT = ObjectForm().key
 
 
-def _located(make: Callable[[], Language], path: str) -> Language:
+def located(make: Callable[[], T], path: str) -> T:
     """Run `make`; what it raises is raised again with the path in front."""
     try:
         return make()
@@ -307,5 +329,3 @@ def _located(make: Callable[[], Language], path: str) -> Language:
                 raise UnsupportedConstraintError(str(error), path) from error
             raise type(error)(f"{path}: {error}") from error
         raise
-
-

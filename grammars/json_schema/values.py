@@ -16,7 +16,7 @@ _MAX_EXPONENT = 5000
 
 
 def _exact(text: str) -> int | Fraction:
-    mantissa, _, exponent = text.lower().partition("e")
+    exponent = text.lower().partition("e")[2]
     if exponent and abs(int(exponent)) > _MAX_EXPONENT:
         raise ConstraintSyntaxError(f"the number {text} has an exponent beyond {_MAX_EXPONENT}")
     value = Fraction(text)
