@@ -155,8 +155,9 @@ def _demands(node: Node) -> frozenset[bytes]:
     """Keys of the terms that a text of `node` must all satisfy."""
     if node.kind is Kind.BOTH:
         return frozenset(part.key for part in node.parts)
-    if node.kind is Kind.CAT and node.parts[0].kind is Kind.LOOK:
-        condition, tail = node.parts[0].parts[0], node.parts[1]
+    head, tail = node.parts if node.kind is Kind.CAT else (node, EPSILON)
+    if head.kind is Kind.LOOK:
+        condition = head.parts[0]
         looks = condition.parts if condition.kind is Kind.BOTH else (condition,)
         return frozenset((tail.key, *(digest(Kind.LOOK, part.key) for part in looks)))
     return frozenset((node.key,))
