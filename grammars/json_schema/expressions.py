@@ -143,6 +143,15 @@ ALWAYS = Every()
 NEVER = Some()
 
 
+def fact_type(fact: Expression) -> int:
+    """The type that a fact is about."""
+    if isinstance(fact, NumberFact):
+        return NUMBER
+    if isinstance(fact, TextFact):
+        return STRING
+    return ARRAY if isinstance(fact, ArrayFact) else OBJECT
+
+
 @dataclass(frozen=True, slots=True)
 class Enforced:
     """One line of the report: what is done about a keyword. `how`: "exact" or "annotation"."""
