@@ -12,7 +12,7 @@ Three *spellings* read the same text side by side; each keeps a small symbolic s
 
 Left out: exponents after several or no leading digits (`12e1`, `0.5e1`) where a bound or a multiple has to be kept,
 exponents together with multiples other than of a power of ten, more than 16 digits before such an exponent, and
-exponents where all members are integers within 10**16; a point where multiples of an integer with many remainders are told.
+exponents where all members are integers within 10**16; a point where an integer has very many remainders.
 
 Whether a state is completable, and its `min_bytes`, is found by a search forward; only where that gets wide is the rest
 of the automaton made.

@@ -137,7 +137,10 @@ class NumberSet(Cells):
         return not any(t & 1 for t in self.opens) and not self.opens[0] and not self.opens[-1]
 
     def language(self, plain_integers: bool = False) -> NumberText:
-        """The JSON texts of the members. `plain_integers`: draft 4, where 1.0 is no integer."""
+        """The JSON texts of the members. `plain_integers`: draft 4, where 1.0 is no integer.
+
+        Raises UnsupportedConstraintError where the automaton would be too large, or empty though the set is not.
+        """
         return _language(self, plain_integers)
 
     def shortest(self) -> bytes:
@@ -277,7 +280,12 @@ def _language(numbers: NumberSet, plain_integers: bool) -> NumberText:
         spelled = NumberSet(numbers.cuts, opens, points, numbers.lattices) | numbers - _INTEGERS
     scientific = _NONE if _are_small_integers(numbers) else as_floats(spelled, LARGEST_POWER)
     dear = any(step.denominator == 1 and state_count(int(step)) > MANY_REMAINDERS for step in numbers.lattices)
-    return NumberText(numbers, _NONE if dear else as_floats(spelled), scientific)
+    found = NumberText(numbers, _NONE if dear else as_floats(spelled), scientific)
+    if found.is_empty() and not numbers.is_empty():  # no double is a member; the numbers themselves are
+        found = NumberText(numbers, spelled, spelled)
+        if found.is_empty():
+            raise UnsupportedConstraintError("these bounds and multiples leave only numbers of too many digits to tell")
+    return found
 
 
 def _are_small_integers(numbers: NumberSet) -> bool:

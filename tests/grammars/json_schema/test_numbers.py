@@ -93,7 +93,10 @@ def test_the_algebra_is_pointwise(a: NumberSet, b: NumberSet, values: list[Decim
 @settings(max_examples=400, deadline=None)
 @given(sets, st.lists(texts, min_size=1, max_size=8))
 def test_texts_are_exactly_sound_and_plain_ones_complete(numbers: NumberSet, samples: list[str]) -> None:
-    language, floats = numbers.language(), as_floats(numbers)
+    try:
+        language, floats = numbers.language(), as_floats(numbers)
+    except UnsupportedConstraintError:
+        return
     for text in samples:
         accepted = language.accepts(text)
         if not NUMBER.fullmatch(text):
@@ -112,9 +115,13 @@ def test_texts_are_exactly_sound_and_plain_ones_complete(numbers: NumberSet, sam
 @settings(max_examples=200, deadline=None)
 @given(sets, st.integers(0, 2**32))
 def test_walks_end_inside_and_read_as_floats_inside(numbers: NumberSet, seed: int) -> None:
-    language, floats = numbers.language(), as_floats(numbers)
+    try:
+        language, floats = numbers.language(), as_floats(numbers)
+    except UnsupportedConstraintError:
+        assert not numbers.is_empty()
+        return
+    assert language.is_empty() == numbers.is_empty()
     if language.is_empty():
-        assert numbers.is_empty()
         return
     rng = random.Random(seed)
     for _ in range(5):
@@ -123,6 +130,8 @@ def test_walks_end_inside_and_read_as_floats_inside(numbers: NumberSet, seed: in
             continue
         assert numbers.contains(Fraction(text.decode())), text
         value = json.loads(text)
+        if not floats.holds(Fraction(text.decode())):
+            continue  # no double is a member
         lattices_are_binary = all(step.denominator == 1 for step in numbers.lattices)
         if lattices_are_binary and abs(Fraction(text.decode())) < 10**300:
             assert numbers.contains(value), (text, value)
@@ -133,7 +142,10 @@ def test_walks_end_inside_and_read_as_floats_inside(numbers: NumberSet, seed: in
 @settings(max_examples=100, deadline=None)
 @given(sets)
 def test_shortest_completions_are_shortest(numbers: NumberSet) -> None:
-    language = numbers.language()
+    try:
+        language = numbers.language()
+    except UnsupportedConstraintError:
+        return
     if language.is_empty():
         return
     short = [
@@ -263,3 +275,10 @@ def test_large_enums_stay_quick() -> None:
     values = [n * 37 + 11 for n in range(2000)]
     language = NumberSet.of(values).language()
     assert language.accepts(str(values[777])) and not language.accepts(str(values[777] + 1))
+
+
+def test_a_set_without_doubles_keeps_its_decimals() -> None:
+    numbers = NumberSet.interval(1, Decimal("1.00000000000000000003"), low_open=True, high_open=True)
+    assert numbers.language().accepts("1.00000000000000000001")
+    with pytest.raises(UnsupportedConstraintError, match="digits"):
+        (NumberSet.interval(low=10**15) - NumberSet.multiples(1e-8)).language()
