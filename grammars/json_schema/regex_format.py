@@ -9,7 +9,6 @@ from __future__ import annotations
 from grammars.regex import Language
 
 DEPTH = 4
-SYNTAX = r"\^$.*+?()[]{}|/"
 
 
 def ecma_regex() -> Language:
