@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from grammars.errors import (
     BudgetError,
+    CompileCancelledError,
     ConformError,
     ConstraintLimitError,
     ConstraintSyntaxError,
@@ -68,6 +69,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "BudgetError",
     "Choice",
+    "CompileCancelledError",
     "CompiledGrammar",
     "ConformError",
     "ConstraintLimitError",

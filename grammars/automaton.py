@@ -56,17 +56,23 @@ class ByteAutomaton(Protocol):
     """See the module docstring. Not safe for threads by itself: `CompiledGrammar` holds a lock around it."""
 
     start: int
-    table: NDArray[np.int32]
-    """[capacity, 256]"""
-    exits: NDArray[np.int32]
-    """[capacity]: the exit class of each local (0 where it never crosses)"""
+
+    @property
+    def table(self) -> NDArray[np.int32]:
+        """[capacity, 256]"""
+        ...
+
+    @property
+    def exits(self) -> NDArray[np.int32]:
+        """[capacity]: the exit class of each local (0 where it never crosses)"""
+        ...
 
     def fill(self, local: int) -> None:
         """Fill `table[local]`, whole."""
         ...
 
     def cross(self, context: int, local: int) -> NDArray[np.int64]:
-        """[256]: for each byte that crosses from (context, local), the next state or DEAD. Entries of other bytes are DEAD.
+        """[256]: for each byte that crosses from (context, local), the next state or DEAD; DEAD for all other bytes.
 
         The caller keeps the row, keyed by (context, exits[local]); it asks once.
         """
@@ -78,9 +84,9 @@ class ByteAutomaton(Protocol):
     def remember(self, before: int, text: bytes, after: int) -> int:
         """`after` with what only the text itself can tell, such as a name or an item that must not be written twice.
 
-        `after` is where the tables lead from `before` over `text`. The matcher calls this once for each token that it has
-        advanced over, and goes on from the state returned. Masks need no such call: what the tables allow is right for any
-        one token, and a state not remembered only allows less.
+        `after` is where the tables lead from `before` over `text`. The matcher calls this once for each token that it
+        has advanced over, and goes on from the state returned. Masks need no such call: what the tables allow is right
+        for any one token, and a state not remembered only allows less.
         """
         ...
 
@@ -97,8 +103,8 @@ class ByteAutomaton(Protocol):
     def slice_key(self, local: int) -> Hashable | None:
         """A name for what the row does inside its lexeme over texts of up to SLICE_BYTES bytes.
 
-        Equal keys of one automaton class mean equal behaviour, across rows and across grammars: the same bytes stay, cross
-        or die, and wherever two texts lead to one local under the one row, they do under the other. What the vocabulary
-        does inside (its *slice*) is kept per key and shared by all grammars; None keeps it to this row.
+        Equal keys of one automaton class mean equal behaviour, across rows and across grammars: the same bytes stay,
+        cross or die, and wherever two texts lead to one local under the one row, they do under the other. What the
+        vocabulary does inside (its *slice*) is kept per key and shared by all grammars; None keeps it to this row.
         """
         ...

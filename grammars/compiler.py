@@ -6,10 +6,13 @@ In: a spec, a vocabulary, limits. Out: `CompiledGrammar`, shared by all requests
 
 from __future__ import annotations
 
+import ctypes
 import threading
+import time
 from collections import OrderedDict
 
 from grammars.compiled_grammar import CompiledGrammar
+from grammars.errors import CompileCancelledError, ConstraintLimitError
 from grammars.front_ends import automaton_of
 from grammars.limits import DEFAULT_LIMITS, Limits
 from grammars.spec import Spec
@@ -19,6 +22,7 @@ _CACHED_BYTES = 128 << 20
 """Memory of all grammars that are kept for the next who asks"""
 _PREPARED_SECONDS = 0.005
 """Time after a compile for the masks that come first"""
+_CANCEL_POLL_SECONDS = 0.02
 
 
 class Compiler:
@@ -29,15 +33,25 @@ class Compiler:
         self._grammars: OrderedDict[tuple[Spec, Vocabulary, Limits], CompiledGrammar] = OrderedDict()
         self._lock = threading.Lock()
 
-    def compile(self, spec: Spec, vocabulary: Vocabulary, limits: Limits = DEFAULT_LIMITS) -> CompiledGrammar:
-        """The grammar of `spec` over `vocabulary`. Raises what `grammars.errors` lists."""
+    def compile(
+        self,
+        spec: Spec,
+        vocabulary: Vocabulary,
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        cancel: threading.Event | None = None,
+    ) -> CompiledGrammar:
+        """The grammar of `spec` over `vocabulary`. Raises what `grammars.errors` lists.
+
+        cancel: when it is set the compile ends with CompileCancelledError.
+        """
         key = (spec, vocabulary, limits)
         with self._lock:
             if key in self._grammars:
                 self._grammars.move_to_end(key)
                 return self._grammars[key]
-        grammar = CompiledGrammar(spec, automaton_of(spec, limits), vocabulary, limits)
-        grammar.prepare(_PREPARED_SECONDS)
+        task = _Compile(spec, vocabulary, limits)
+        grammar = task.result(cancel)
         with self._lock:
             grammar = self._grammars.setdefault(key, grammar)
             self._grammars.move_to_end(key)
@@ -50,6 +64,50 @@ class Compiler:
         while total > self._cached_bytes and len(self._grammars) > 1:
             _, grammar = self._grammars.popitem(last=False)
             total -= grammar.nbytes
+
+
+class _Compile(threading.Thread):
+    """One compile in a thread of its own, so that it can be stopped wherever it is."""
+
+    def __init__(self, spec: Spec, vocabulary: Vocabulary, limits: Limits) -> None:
+        super().__init__(name="grammar compile", daemon=True)
+        self._spec, self._vocabulary, self._limits = spec, vocabulary, limits
+        self._grammar: CompiledGrammar | None = None
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            grammar = CompiledGrammar(
+                self._spec, automaton_of(self._spec, self._limits), self._vocabulary, self._limits
+            )
+            grammar.prepare(min(_PREPARED_SECONDS, self._limits.compile_seconds / 2))
+            self._grammar = grammar
+        except BaseException as error:  # handed to the thread that waits
+            self._error = error
+
+    def result(self, cancel: threading.Event | None) -> CompiledGrammar:
+        """Wait for the grammar, within the limits."""
+        until = time.monotonic() + self._limits.compile_seconds
+        self.start()
+        while self.is_alive():
+            left = until - time.monotonic()
+            if left <= 0:
+                self._stop_at_next_step()
+                raise ConstraintLimitError(
+                    f"the constraint takes more than {self._limits.compile_seconds} s to compile"
+                )
+            if cancel is not None and cancel.is_set():
+                self._stop_at_next_step()
+                raise CompileCancelledError("the compile was cancelled")
+            self.join(left if cancel is None else min(left, _CANCEL_POLL_SECONDS))
+        if self._error is not None:
+            raise self._error
+        assert self._grammar is not None
+        return self._grammar
+
+    def _stop_at_next_step(self) -> None:
+        """Raise SystemExit in the thread, at its next instruction. It holds no lock but in `with` statements."""
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident or 0), ctypes.py_object(SystemExit))
 
 
 compile = Compiler().compile

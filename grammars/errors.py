@@ -3,9 +3,10 @@
 ```
 GrammarError (ValueError)
  +- ConstraintSyntaxError        the constraint itself does not parse (a regex, a grammar, a schema that is no schema)
- +- UnsupportedConstraintError   it parses, but something in it cannot be enforced exactly; names the keyword and its path
+ +- UnsupportedConstraintError   it parses, but something in it cannot be enforced exactly; names keyword and path
  +- UnsatisfiableConstraintError no text satisfies it
  +- ConstraintLimitError         compiling it would take more time or memory than `Limits` allows
+ +- CompileCancelledError        whoever asked for the compile does not want it any more
  +- BudgetError                  the token budget cannot hold even the shortest answer
  +- ConformError                 a text given as already written does not conform; names the byte and what could follow
 ```
@@ -39,6 +40,10 @@ class UnsatisfiableConstraintError(GrammarError):
 
 class ConstraintLimitError(GrammarError):
     """Compiling, or a mask, would go over a limit of `grammars.limits.Limits`."""
+
+
+class CompileCancelledError(GrammarError):
+    """The event that was given to `compile` has been set before it was done."""
 
 
 class BudgetError(GrammarError):

@@ -74,17 +74,16 @@ class TokenMasks:
         return self.transitions.nbytes + self._memo.nbytes
 
     def prepare(self, start: int, seconds: float) -> None:
-        """Make the masks of states near `start`, nearest first, one a context, until the time is over."""
+        """Make the masks of `start` and of the states behind crossings, nearest first, until the time is over."""
         until = time.perf_counter() + seconds
-        queue, contexts = deque([start]), {start >> 32}
+        queue, seen, crossings = deque([start]), {start}, 0
         while queue and time.perf_counter() < until:
-            state = queue.popleft()
             with self.lock:
-                self.row(state)
-                for following in self._walk.landings(state).tolist():
-                    if following >> 32 not in contexts:
-                        contexts.add(following >> 32)
-                        queue.append(following)
+                self.row(queue.popleft())
+                found, crossings = self.transitions.crossed_since(crossings)
+            fresh = [state for state in found if state not in seen]
+            seen.update(fresh)
+            queue.extend(fresh)
 
     def row(self, state: int) -> Row:
         """The mask of `state`, whatever comes after."""

@@ -154,6 +154,11 @@ class Transitions:
         self.refresh()
         return text
 
+    def crossed_since(self, count: int) -> tuple[list[int], int]:
+        """(the states behind all crossings but the first `count` that were asked for, how many those are by now)"""
+        rows = self._crossings[count : self._crossing_count]
+        return np.unique(rows[rows != DEAD]).tolist(), self._crossing_count
+
     def _keep_crossing(self, key: int, row: NDArray[np.int64]) -> None:
         index = self._crossing_count
         if index == len(self._crossings):
