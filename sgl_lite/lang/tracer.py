@@ -1,0 +1,5 @@
+"""SGLang's `lang.tracer`."""
+
+from sgl_lite.tracer import TracerProgramState
+
+__all__ = ["TracerProgramState"]
