@@ -8,6 +8,7 @@ only whether it plainly cannot.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from grammars.errors import ConstraintSyntaxError
@@ -109,7 +110,7 @@ class Algebra:
                 self._translator.pattern(source, f"{path}/patternProperties/{escape(source)}")
             if "multipleOf" in schema:
                 ref = literal(self._schemas.number(place, scope))
-                located(lambda ref=ref: self._try_numbers(ref), f"{path}/multipleOf")
+                located(partial(self._try_numbers, ref), f"{path}/multipleOf")
 
     def _try_numbers(self, ref: Ref) -> None:
         numbers = self.numbers(ref)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from grammars.errors import ConstraintLimitError
 from grammars.json_schema.expressions import (
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 MAX_FORMS = 2000
 """Alternatives that one reference may come to."""
 
-F = TypeVar("F", ArrayForm, ObjectForm)
+F = TypeVar("F", bound=ArrayForm | ObjectForm)
 
 
 class Alternatives(Generic[F]):
@@ -103,9 +103,9 @@ class Alternatives(Generic[F]):
             case ArrayFact(form) | ObjectFact(form):
                 if fact_type(expression) != self._bit:
                     return everything if sign else nothing
-                return self._fact(form, sign, tracked)  # type: ignore[arg-type]
+                return self._fact(cast(F, form), sign, tracked)
             case NameFact(ref) if self._bit == OBJECT:
-                return self._names(ref, sign)  # type: ignore[return-value]
+                return cast(tuple[F, ...], self._names(ref, sign))
             case NumberFact() | TextFact() | NameFact():
                 return everything if sign else nothing
             case OneOfValues(values):
@@ -135,9 +135,9 @@ class Alternatives(Generic[F]):
             held, failed = self._forms(then, True, False), self._forms(then, False, False)
             if len(held) == len(failed) == 1:
                 untested = self._forms(test, False, False)
-                return self._limited((*held, *self._product(failed, untested)))
+                return self._limited(held + self._product(failed, untested))
         yes = self._all_of([(test, True), (then, sign)], tracked)
-        return self._limited((*yes, *self._all_of([(test, False), (otherwise, sign)], tracked)))
+        return self._limited(yes + self._all_of([(test, False), (otherwise, sign)], tracked))
 
     def _fact(self, form: F, sign: bool, tracked: bool) -> tuple[F, ...]:
         if sign:
@@ -192,8 +192,8 @@ class Alternatives(Generic[F]):
         none: tuple[F, ...] = (self._anything,)  # where no part so far holds
         for part, sign in parts:
             held, failed = self._forms(part, sign, True), self._forms(part, not sign, False)
-            forms = (*self._product(forms, held), *self._product(forms, failed))
-            forms = self._limited((*forms, *self._product(none, held)))
+            forms = self._product(forms, held) + self._product(forms, failed)
+            forms = self._limited(forms + self._product(none, held))
             none = self._product(none, failed)
         return forms
 
@@ -225,7 +225,7 @@ class Alternatives(Generic[F]):
         none = self._all_of([(part, False) for part in parts], False)
         held = [self._forms(part, True, False) for part in parts]
         several = [form for forms in self._meets(parts, held).values() for form in forms]
-        return self._limited((*none, *several))
+        return self._limited(none + tuple(several))
 
     def _meets(self, parts: tuple[Expression, ...], held: list[tuple[F, ...]]) -> dict[tuple[int, int], tuple[F, ...]]:
         """What two parts have in common, for each two that are not plainly apart."""
@@ -275,7 +275,7 @@ class Alternatives(Generic[F]):
         held = self._forms(expression.base, True, True)
         result: list[F] = [] if sign else list(self._forms(expression.base, False, False))
         for form in held:
-            result += self._rest(form, expression.ref, sign, tracked)  # type: ignore[arg-type]
+            result += self._rest(form, expression.ref, sign, tracked)
         return self._limited(tuple(form for form in result if not self._plainly_empty(form)))
 
     def _rest(self, form: Any, ref: Ref, sign: bool, tracked: bool) -> Iterable[Any]:
@@ -287,6 +287,9 @@ class Alternatives(Generic[F]):
             if form.evaluated == ALL_NAMES:
                 return []
             return [_kept(meet_objects(form, ObjectForm(needs=((rest, other),))), False) for other in opposites(ref)]
+        return self._array_rest(form, ref, sign, tracked)
+
+    def _array_rest(self, form: ArrayForm, ref: Ref, sign: bool, tracked: bool) -> list[ArrayForm]:
         count, matched = form.evaluated
         if sign:
             if count is None:

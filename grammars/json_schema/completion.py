@@ -31,7 +31,7 @@ class Completion:
         assert text is not None
         return text
 
-    def rest(self, plan: Plan, state: tuple) -> bytes:  # type: ignore[type-arg]
+    def rest(self, plan: Plan, state: tuple) -> bytes:
         """From after a member or item to the closing bracket."""
         key = (id(plan), state)
         text = self._rests.get(key)
@@ -40,11 +40,11 @@ class Completion:
             text = self._rests[key] = b"".join(b"," + part for part in parts) + _closer(plan)
         return text
 
-    def first(self, plan: Plan, state: tuple) -> bytes:  # type: ignore[type-arg]
+    def first(self, plan: Plan, state: tuple) -> bytes:
         """From after the opening bracket to the closing one."""
         return b",".join(self._parts(plan, state)) + _closer(plan)
 
-    def _parts(self, plan: Plan, state: tuple) -> list[bytes]:  # type: ignore[type-arg]
+    def _parts(self, plan: Plan, state: tuple) -> list[bytes]:
         if isinstance(plan, ArrayPlan):
             parts = self._emptiness.array_rest(plan, state)
         else:
@@ -52,14 +52,14 @@ class Completion:
         assert parts is not None
         return parts
 
-    def next_item(self, plan: ArrayPlan, state: tuple) -> Iterator[bytes]:  # type: ignore[type-arg]
+    def next_item(self, plan: ArrayPlan, state: tuple) -> Iterator[bytes]:
         """From before an item that must come to the closing bracket: the best for each way to go on."""
         for ref, after in plan.branches(state):
             text = self._emptiness.shortest(ref)
             if text is not None and self._emptiness.array_alive(plan, after):
                 yield text + self.rest(plan, after)
 
-    def next_member(self, plan: ObjectPlan, state: tuple) -> Iterator[bytes]:  # type: ignore[type-arg]
+    def next_member(self, plan: ObjectPlan, state: tuple) -> Iterator[bytes]:
         """From before a member that must come to the closing bracket."""
         parts = self._parts(plan, state)
         if parts:

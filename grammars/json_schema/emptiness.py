@@ -300,11 +300,11 @@ class Emptiness:
             options = self._fillers(plan, state, listed, used, lacking, value)
             if len(options) < lacking:
                 return None
-            for _, number, text in sorted(options, key=lambda option: option[0])[:lacking]:
-                if number is None:
+            for _, place, text in sorted(options, key=lambda option: option[0])[:lacking]:
+                if place is None:
                     extra.append(text)
                 else:
-                    listed[number] = text
+                    listed[place] = text
         return [listed[number] for number in sorted(listed)] + extra
 
     def _apart(
@@ -425,7 +425,7 @@ def _solve(
             users[part].add(here)
             return values[part]
 
-        better = made(equation(here, ask))  # type: ignore[arg-type]
+        better = made(equation(here, ask))
         if better != values[here] and better != nothing:
             values[here] = better
             queue.extend(users[here])

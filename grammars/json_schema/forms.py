@@ -151,7 +151,7 @@ def _smaller(left: int | None, right: int | None) -> int | None:
     return min(left, right)
 
 
-def _distinct(left: tuple, right: tuple) -> tuple:  # type: ignore[type-arg]
+def _distinct(left: tuple, right: tuple) -> tuple:
     return left if left == right else tuple(dict.fromkeys((*left, *right)))
 
 
@@ -188,8 +188,8 @@ def meet_arrays(left: ArrayForm, right: ArrayForm) -> ArrayForm:
     if right is ANY_ARRAY:
         return left
     length = max(len(left.prefix), len(right.prefix))
-    counts = (left.evaluated[0], right.evaluated[0])
-    count = None if None in counts else max(counts)  # type: ignore[type-var]
+    counts = [count for count, _ in (left.evaluated, right.evaluated) if count is not None]
+    count = max(counts) if len(counts) == 2 else None
     return ArrayForm(
         tuple(both(left.item(index), right.item(index)) for index in range(length)),
         both(left.tail, right.tail),

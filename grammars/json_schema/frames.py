@@ -17,7 +17,7 @@ stack.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -114,14 +114,14 @@ class Frames:
         assert isinstance(frame, ArrayFrame)
         return frame
 
-    def _value(self, is_object: bool, options: list[tuple[Ref, int, object, object]]) -> ValueFrame:
+    def _value(self, is_object: bool, options: Sequence[tuple[Ref, int, object, object]]) -> ValueFrame:
         goals = tuple(dict.fromkeys(option[0] for option in options))
         rank = {ref: number for number, ref in enumerate(goals)}
         waiting = tuple(dict.fromkeys((rank[ref], goal, plan, state) for ref, goal, plan, state in options))
         key = (is_object, goals, waiting)
         frame = self._interned.get(key)
         if frame is None:
-            frame = self._interned[key] = ValueFrame(is_object, goals, waiting, len(self._interned))  # type: ignore[arg-type]
+            frame = self._interned[key] = ValueFrame(is_object, goals, waiting, len(self._interned))
         assert isinstance(frame, ValueFrame)
         return frame
 
@@ -173,7 +173,7 @@ class Frames:
                 for goal, plan, state in frame.alternatives
                 for ref, after in self._member_branches(plan, state, name)
             ]
-            frame.after_name[name] = self._value(True, options) if options else None  # type: ignore[arg-type]
+            frame.after_name[name] = self._value(True, options) if options else None
         return frame.after_name[name]
 
     def _member_branches(self, plan: ObjectPlan, state: ObjectState, name: Name) -> Iterator[tuple[Ref, ObjectState]]:
@@ -197,10 +197,10 @@ class Frames:
         if met not in frame.after:
             kept = {(goal, plan, state) for own, goal, plan, state in frame.waiting if met >> own & 1}
             if frame.is_object:
-                frame.after[met] = self._object(kept)  # type: ignore[arg-type]
+                frame.after[met] = self._object(kept)
             else:
                 kept = {entry for entry in kept if entry[2][3] < BLOCKED}
-                frame.after[met] = self._array(kept) if kept else None  # type: ignore[arg-type]
+                frame.after[met] = self._array(kept) if kept else None
         return frame.after[met]
 
     # -- memory ----------------------------------------------------------------------------------
@@ -208,10 +208,9 @@ class Frames:
     def with_name(self, frame: ValueFrame, name: str) -> ValueFrame:
         """The frame in which the name just written is known."""
         options = [
-            (frame.goals[own], goal, plan, plan.with_name(state, name))  # type: ignore[union-attr,arg-type]
-            for own, goal, plan, state in frame.waiting
+            (frame.goals[own], goal, plan, plan.with_name(state, name)) for own, goal, plan, state in frame.waiting
         ]
-        return self._value(True, options)  # type: ignore[arg-type]
+        return self._value(True, options)
 
     def with_item(self, frame: ArrayFrame, value: Any) -> ArrayFrame:
         """The frame in which the item just written is known."""
@@ -222,8 +221,9 @@ class Frames:
     def met_by_closing(self, frame: ObjectFrame | ArrayFrame) -> int:
         """Bits of the goals that are met if the array or object ends here."""
         met = 0
-        for goal, plan, state in frame.alternatives:
-            if plan.may_close(state):  # type: ignore[arg-type]
+        alternatives: tuple[tuple[int, Any, Any], ...] = frame.alternatives
+        for goal, plan, state in alternatives:
+            if plan.may_close(state):
                 met |= 1 << goal
         return met
 
@@ -236,5 +236,5 @@ class Frames:
         return tuple(names), self._cells.of(frozenset(names), patterns)
 
 
-def _sorted(alternatives: set) -> tuple:  # type: ignore[type-arg]
+def _sorted(alternatives: set) -> tuple:
     return tuple(sorted(alternatives, key=lambda entry: (entry[0], entry[1].number, entry[2])))

@@ -48,6 +48,7 @@ class Keys:
 
     def listed(self) -> tuple[list[int], NDArray[np.int32], list[Exit | None]]:
         """(states, rows [n, 256] without the closing quote, exits): the start and the beginnings of listed names."""
+        assert isinstance(self._lexeme, KeyLexeme)
         states, rows = self._lexeme.listed()
         rows = rows.copy()
         classes = [self._lexeme.key_class(end) if end >= 0 else -1 for end in rows[:, QUOTE].tolist()]
@@ -100,8 +101,8 @@ class KeyRows:
         wide = len(cells) == 1 and NO_PATTERN in cells and self._frames.member(frame, NO_PATTERN) is not None
         allowed = None
         if not wide:
-            places = enumerate((*names, *cells))
-            allowed = frozenset(place for place, name in places if self._frames.member(frame, name) is not None)
+            every: tuple[Name, ...] = (*names, *cells)
+            allowed = frozenset(n for n, name in enumerate(every) if self._frames.member(frame, name) is not None)
             if not allowed:
                 return None
             if max(allowed) < len(names):

@@ -237,7 +237,7 @@ class Literal:
 class Parallel:
     """Several automata over the same bytes, one for each goal that this type can meet.
 
-    goals: the number of the goal of each automaton. closes: whether a quote ends it (strings) or what follows (numbers).
+    goals: the number of the goal of each automaton. closes: whether a quote ends it (strings), or what follows it does.
     """
 
     def __init__(self, automata: Sequence[Automaton], goals: Sequence[int], closes: bool) -> None:
@@ -305,4 +305,4 @@ class Parallel:
         if len(self._automata) != 1:
             return None
         name = getattr(self._automata[0], "slice_key", None)
-        return None if name is None else name(state)  # type: ignore[no-any-return]
+        return None if name is None else name(state)

@@ -19,6 +19,8 @@ from grammars.json_schema.escapes import NO_CLASS, EscapedText, Row
 class ListedNames:
     """`Values` whose classes are places in `names`. A state is (bytes read, places of the names that begin so)."""
 
+    is_plain = False
+
     def __init__(self, names: Sequence[str]) -> None:
         self._texts = [_encoded(name) for name in names]
         self._keys: list[tuple[int, tuple[int, ...]]] = [(0, tuple(self._possible(range(len(names)))))]

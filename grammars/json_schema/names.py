@@ -98,7 +98,7 @@ class NameCells:
         return found
 
     def shortest(self, plan: ObjectPlan, cell: Cell, rank: int, besides: tuple[str, ...] = ()) -> str | None:
-        """The `rank`-th shortest name of a cell that the plan does not list, nor `besides`; None where there is none."""
+        """The `rank`-th shortest name of a cell that neither the plan nor `besides` lists; None where there is none."""
         names, patterns = frozenset((*plan.names, *besides)), plan.form.patterns
         key = (names, patterns, cell)
         found = self._shortest.setdefault(key, [])
