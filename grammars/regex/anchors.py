@@ -10,6 +10,9 @@ from __future__ import annotations
 from grammars.regex.algebra import alt, both
 from grammars.regex.nodes import ALL, EMPTY, EPSILON, Kind, Node, cat, factors
 
+_MAX_DEPTH = 8
+"""Intersections inside each other, made of look-aheads; those further left stay as they are."""
+
 
 def whole_text(pattern: Node) -> Node:
     """The texts that `pattern` matches from start to end."""
@@ -62,16 +65,24 @@ def finish(node: Node) -> Node:
         return node
     if node.kind is Kind.ALT:
         return alt(map(finish, node.parts))
-    result = EPSILON
+    result, depth = EPSILON, 0
     for factor in reversed(factors(node)):
-        if factor.kind is Kind.LOOK:
-            result = both([finish(factor.parts[0]), result])
-        elif factor.kind is Kind.ALT and any(_ends_in_look(part) for part in factor.parts):
-            result = alt(finish(cat(part, result)) for part in factor.parts)
+        if depth < _MAX_DEPTH and _ends_in_look(factor):
+            branches = factor.parts if factor.kind is Kind.ALT else (factor,)
+            result = alt(_finish_branch(branch, result) for branch in branches)
+            depth += 1
         else:
             result = cat(factor, result)
     return result
 
 
-def _ends_in_look(node: Node) -> bool:
-    return factors(node)[-1].kind is Kind.LOOK
+def _finish_branch(branch: Node, rest: Node) -> Node:
+    """`branch`, then `rest`, which is finished already."""
+    if branch.kind is Kind.LOOK:
+        return both([finish(branch.parts[0]), rest])
+    return finish(cat(branch, rest))
+
+
+def _ends_in_look(factor: Node) -> bool:
+    branches = factor.parts if factor.kind is Kind.ALT else (factor,)
+    return any(factors(branch)[-1].kind is Kind.LOOK for branch in branches)

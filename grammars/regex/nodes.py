@@ -301,7 +301,7 @@ def _multiply(inner: Node, least: int, most: int | None) -> tuple[int, int | Non
     return inner.least * least, None if most is None or inner.most is None else inner.most * most
 
 
-MAX_COPIES = 1000
+MAX_COPIES = 100
 
 
 def _copies(node: Node, count: int) -> Node:
