@@ -115,6 +115,16 @@ def test_an_earlier_match_holds_until_the_tree_changes_there() -> None:
     assert not match.holds and not tree.match(first).holds
 
 
+def test_a_match_does_not_hold_in_a_node_that_shrank_and_grew_again() -> None:
+    tree, allocator = RadixTree(1), PageAllocator(50)
+    insert(tree, allocator, np.array([1, 2, 3, 4], dtype=np.int64), "")
+    match = tree.match(np.array([1, 2, 3, 9], dtype=np.int64))
+    assert match.length == 3 and match.holds
+    allocator.free(tree.evict(2))
+    insert(tree, allocator, np.array([1, 2, 7, 8], dtype=np.int64), "")
+    assert match.node.end == 4 and not match.holds
+
+
 def test_policies_evict_in_their_order() -> None:
     left = {}
     for name, policy in EVICTION_POLICIES.items():

@@ -265,6 +265,15 @@ def test_preempted_branches_lose_nothing() -> None:
     assert driver.scheduler.num_preemptions > 0 and len(driver.done) == 4
 
 
+def test_a_long_backlog_leaves_every_running_branch_its_token() -> None:
+    driver = Driver(num_pages=100, budget=16, max_seqs=4)
+    branches = [driver.submit([first] * 3, SamplingParams(max_tokens=100)) for first in range(4)]
+    driver.step()
+    branches[0].extend([1] * 50)
+    batch = driver.scheduler.schedule()
+    assert batch is not None and [share.count for share in batch.requests] == [13, 1, 1, 1]
+
+
 def test_priority_goes_first_and_age_counts() -> None:
     driver = Driver(max_seqs=1)
     low = driver.submit([1, 1], SamplingParams(max_tokens=1), priority=1)
