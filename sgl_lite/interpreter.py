@@ -184,7 +184,7 @@ class Interpreter:
         if not self.idle or self._planner.inside:
             self._refuse_to_block("await s.wait()")
         self.settle()
-        self.wait_for(lambda: self.idle)
+        self.wait_for(lambda: self.idle and self.run.may_settle())  # another thread's program may add more yet
         self.raise_error()
 
     def _refuse_to_block(self, way_out: str) -> None:
