@@ -7,6 +7,7 @@ bytes are DEAD.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from grammars.regex.alphabet import Alphabet, Prefix
 from grammars.regex.clock import Clock
 from grammars.regex.derivative import Deriver, ends_here
 from grammars.regex.distance import Distances
-from grammars.regex.nodes import Node
+from grammars.regex.nodes import Kind, Node
 
 _FIRST_CAPACITY = 16
 _BYTES_PER_STATE = 3072  # a row, once more while the table grows, and the term
@@ -85,6 +86,19 @@ class Dfa:
     def is_accepting(self, state: int) -> bool:
         node = self._states[state]
         return isinstance(node, Node) and ends_here(node)
+
+    def behaviour(self, state: int, size: int) -> Hashable | None:
+        """A name, equal in all automata for states that texts of up to `size` bytes cannot tell apart.
+
+        Such texts lead to one state from the one exactly if they do from the other. None inside a character.
+        """
+        node = self._states[state]
+        if not isinstance(node, Node):
+            return None
+        if node.kind is Kind.REPEAT and node.parts[0].kind is Kind.CHARS:
+            most = None if node.most is None else min(node.most, size + 1)
+            return node.parts[0].key, min(node.least, size + 1), most
+        return node.key
 
     def min_bytes(self, state: int) -> int:
         """Length of a shortest completion, in bytes."""

@@ -10,7 +10,7 @@ from collections.abc import Hashable
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars.automaton import DEAD, ByteAutomaton
+from grammars.automaton import DEAD, SLICE_BYTES, ByteAutomaton
 from grammars.errors import UnsatisfiableConstraintError
 from grammars.limits import Limits
 from grammars.regex.language import Language
@@ -55,8 +55,8 @@ class RegexAutomaton:
         return self._dfa.witness(state)
 
     def slice_key(self, local: int) -> Hashable | None:
-        """None: a row belongs to this automaton."""
-        return None
+        """The term of the row, with counts of characters that no text of SLICE_BYTES can use up made alike."""
+        return self._dfa.behaviour(local, SLICE_BYTES)
 
 
 def automaton(language: Language) -> ByteAutomaton:

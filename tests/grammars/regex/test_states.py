@@ -121,6 +121,20 @@ def test_automaton_contract() -> None:
     assert (machine.cross(0, state) == DEAD).all() and not machine.remembers
 
 
+def test_slice_keys_are_equal_where_short_texts_see_no_difference() -> None:
+    def key(pattern: str, written: bytes = b"") -> object:
+        language = Language.parse(pattern)
+        state = language.start
+        for byte in written:
+            state = language.step(state, byte)
+        return automaton(language).slice_key(state)
+
+    assert key(".{0,100}") == key(".{0,5000}") == key(".{0,101}", b"x") == key("a.{0,5000}", b"a")
+    assert len({key(".{0,100}"), key(".{0,32}"), key(".*"), key(".{5,}"), key("(?s).*"), key("[ab]{0,100}")}) == 6
+    assert key(".{0,32}") == key(".{0,33}", b"x") and key("ab*c", b"a") == key("b*c")
+    assert key(".*", b"\xc3") is None
+
+
 def test_rows_stay_as_they_were_filled() -> None:
     language = Language.parse("[a-z]{1,200}")
     machine = automaton(language)
