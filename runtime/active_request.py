@@ -13,11 +13,13 @@ from runtime.request import Request
 class ActiveRequest:
     """Owned by the caller until it is handed to the loop, by the loop's thread from then on."""
 
-    def __init__(self, request: Request, prompt_ids: tuple[int, ...], completions: Sequence[Completion]) -> None:
+    def __init__(
+        self, request: Request, prompt_ids: tuple[int, ...], completions: Sequence[Completion], submitted: float
+    ) -> None:
         self.request = request
         self.prompt_ids = prompt_ids
         self.completions = tuple(completions)
-        self.submitted = time.monotonic()
+        self.submitted = submitted
         self.scheduled: float | None = None
         """When its first step began."""
         self.first_token: float | None = None

@@ -18,7 +18,7 @@ class EngineConfig:
     context_length:     longest prompt plus output, in tokens; None: what the model was trained for.
     page_size:          tokens in a page of the KV pool.
     kv_cache_bytes:     size of the KV pool; None: derived from free memory.
-    max_num_seqs:       requests that may run in one step.
+    max_num_seqs:       requests that may run in one step; never more than max_num_batched_tokens.
     max_num_batched_tokens: token budget of one step; longer prompts are computed in chunks.
     schedule_policy:    who is admitted first: "lpm" (longest cached prefix), "dfs-weight" (depth first through the
     tree,

@@ -1,5 +1,6 @@
-"""The loop that serves requests, in a thread of its own. In: active requests. Out: their outputs. Knows no
-configuration.
+"""The loop that serves requests, in a thread of its own.
+
+In: active requests. Out: their outputs. Knows no configuration.
 
 Everything that changes requests, pages or the model happens in this thread, between two steps; other threads only leave
 commands. A request that fails ends alone. If the loop itself fails, every request gets the cause.
@@ -81,6 +82,7 @@ class EngineLoop:
         batch = self.scheduler.schedule()
         if batch is None:
             return False
+        scheduled = time.monotonic()
         logits = self._runner.forward(batch)
         forwarded = time.monotonic()
         masks, failures = self._fill_masks(batch)
@@ -88,7 +90,7 @@ class EngineLoop:
         sampled = self._sampler.sample(logits, batch, masks)
         drawn = time.monotonic()
         self._deliver(self.scheduler.commit(sampled), failures, started)
-        self._count_step(batch, started, forwarded, filled, drawn)
+        self._count_step(batch, (started, scheduled, forwarded, filled, drawn, time.monotonic()))
         return True
 
     def _receive(self) -> None:
@@ -271,17 +273,19 @@ class EngineLoop:
             active.first_token = now
             self.metrics.first_token_seconds.observe(now - active.submitted)
 
-    def _count_step(self, batch: ScheduledBatch, started: float, forwarded: float, filled: float, drawn: float) -> None:
+    def _count_step(self, batch: ScheduledBatch, moments: tuple[float, ...]) -> None:
         metrics = self.metrics
+        started, scheduled, forwarded, filled, drawn, delivered = moments
         metrics.steps += 1
         metrics.computed_tokens += batch.num_tokens
-        metrics.forward_seconds.observe(forwarded - started)
+        metrics.schedule_seconds.observe(scheduled - started)
+        metrics.forward_seconds.observe(forwarded - scheduled)
         metrics.mask_seconds.observe(filled - forwarded)
         metrics.sample_seconds.observe(drawn - filled)
-        step = time.monotonic() - started
-        metrics.step_seconds.observe(step)
+        metrics.deliver_seconds.observe(delivered - drawn)
+        metrics.step_seconds.observe(delivered - started)
         if batch.num_samples:
-            metrics.inter_token_seconds.observe(step, batch.num_samples)
+            metrics.inter_token_seconds.observe(delivered - started, batch.num_samples)
 
     def _count_request(self, active: ActiveRequest, error: BaseException | None) -> None:
         metrics, usage, timing = self.metrics, active.usage(), active.timing()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import threading
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -60,6 +61,7 @@ class Intake:
 
     def admit(self, request: Request) -> ActiveRequest:
         """Raises RequestError, PromptTooLongError or a GrammarError."""
+        submitted = time.monotonic()
         generate, sampling = request.generate, request.generate.sampling
         self._check(generate)
         prompt_ids = self._prompt_ids(generate.prompt)
@@ -79,13 +81,11 @@ class Intake:
                 seed=seed if index == 0 else _mix(seed, index),
                 salt=generate.cache_salt,
                 priority=generate.priority,
+                arrival=submitted,
             )
             completions.append(self._completion(branch, max_tokens, own))
-        active = ActiveRequest(request, prompt_ids, completions)
-        for completion in completions:
-            completion.branch.arrival = active.submitted
-            completion.start()
-        return active
+            completions[-1].start()
+        return ActiveRequest(request, prompt_ids, completions, submitted)
 
     def _completion(self, branch: Branch, max_tokens: int, constraint: OutputConstraint | None) -> Completion:
         sampling = branch.sampling

@@ -56,9 +56,11 @@ class Metrics:
     completion_tokens: int = 0
     forced_tokens: int = 0
     step_seconds: Histogram = field(default_factory=Histogram)
+    schedule_seconds: Histogram = field(default_factory=Histogram)
     forward_seconds: Histogram = field(default_factory=Histogram)
     mask_seconds: Histogram = field(default_factory=Histogram)
     sample_seconds: Histogram = field(default_factory=Histogram)
+    deliver_seconds: Histogram = field(default_factory=Histogram)
     queue_seconds: Histogram = field(default_factory=Histogram)
     first_token_seconds: Histogram = field(default_factory=Histogram)
     inter_token_seconds: Histogram = field(default_factory=Histogram)

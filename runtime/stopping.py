@@ -117,7 +117,7 @@ class StoppingText:
         text, base = self._before + self._held, len(self._before)
         for pattern in self._patterns:
             for end in range(base + fresh_from + 1, len(text) + 1):
-                match = pattern.search(text, base, end, timeout=PATTERN_SECONDS)
+                match = _search(pattern, text, base, end)
                 if match is not None and match.end() == end:
                     found.setdefault((end - base, match.start() - base), pattern.pattern)
         for (end, start), asked in sorted(found.items()):
@@ -133,7 +133,19 @@ class StoppingText:
                     break
         text, base = self._before + self._held, len(self._before)
         for pattern in self._patterns:
-            match = pattern.search(text, base, partial=True, timeout=PATTERN_SECONDS)
+            match = _search(pattern, text, base, len(text), partial=True)
             if match is not None:
                 first = min(first, match.start() - base)
         return first
+
+
+def _search(
+    pattern: regex.Pattern[str], text: str, start: int, end: int, partial: bool = False
+) -> regex.Match[str] | None:
+    try:
+        return pattern.search(text, start, end, partial=partial, timeout=PATTERN_SECONDS)
+    except TimeoutError as error:
+        raise RequestError(
+            f"stop_regex={pattern.pattern!r} took more than {PATTERN_SECONDS} s at one token; write it without nested "
+            "repetition"
+        ) from error

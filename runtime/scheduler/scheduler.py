@@ -75,7 +75,8 @@ class Scheduler:
         return bool(self.running or len(self.waiting))
 
     def add(self, branch: Branch) -> None:
-        self.waiting.push(branch)
+        if self.waiting.push(branch):
+            self._order.clear()
 
     def schedule(self) -> ScheduledBatch | None:
         """The next step, or None if nothing waits or runs. Pages are held and published for what it will compute."""
@@ -190,8 +191,7 @@ class Scheduler:
         branch.num_preemptions += 1
         self.running.remove(branch)
         self._release(branch)
-        self.waiting.push(branch)
-        self._order.clear()
+        self.add(branch)
 
     def _release(self, branch: Branch) -> None:
         assert branch.table is not None

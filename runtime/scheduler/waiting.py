@@ -37,16 +37,20 @@ class WaitingQueue:
     def __contains__(self, branch: Branch) -> bool:
         return branch in self._entered
 
-    def push(self, branch: Branch) -> None:
+    def push(self, branch: Branch) -> bool:
+        """Whether it comes before some that are in the window already."""
         branch.rank = branch.arrival + branch.priority * PRIORITY_SECONDS
         self._entered[branch] = None
         if self._window and branch.rank < self._window[-1].rank:
             self._entered[branch] = self._num_admitted
             bisect.insort(self._window, branch, key=lambda other: other.rank)
-            branch = self._window[-1]
-            if len(self._window) <= WINDOW:
-                return
-            self._window.pop()
+            if len(self._window) > WINDOW:
+                self._push_rest(self._window.pop())
+            return True
+        self._push_rest(branch)
+        return False
+
+    def _push_rest(self, branch: Branch) -> None:
         heapq.heappush(self._rest, (branch.rank, next(self._serials), branch))
 
     def window(self) -> list[Branch]:

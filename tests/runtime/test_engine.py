@@ -480,6 +480,20 @@ def test_an_engine_that_nobody_holds_stops() -> None:
     assert not thread.is_alive()
 
 
+def test_a_better_priority_overtakes_those_in_line() -> None:
+    with slow_engine(max_num_seqs=1) as engine:
+        order: list[str] = []
+        running = []
+        for name, priority in (("first", 1), ("second", 1), ("third", 1), ("urgent", 0)):
+            one = engine.submit(request(max_tokens=5, ignore_eos=True, priority=priority, request_id=name))
+            one.add_done_callback(lambda done: order.append(done.request_id))
+            running.append(one)
+            time.sleep(0.003)
+        for one in running:
+            one.result(10)
+        assert order.index("urgent") < order.index("second")
+
+
 @pytest.mark.slow
 def test_soak() -> None:
     """20,000 requests: every page free or evictable at the end, and no growth of memory."""

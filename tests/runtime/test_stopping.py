@@ -94,3 +94,10 @@ def test_bad_patterns() -> None:
         compile_patterns(["("])
     with pytest.raises(RequestError, match="empty text"):
         compile_patterns(["a*"])
+
+
+def test_a_runaway_pattern_is_an_error() -> None:
+    text = StoppingText(patterns=compile_patterns([r"(?:(?:a|a)+)+b"]))
+    with pytest.raises(RequestError, match="nested repetition"):
+        for _ in range(60):
+            text.feed("a")
