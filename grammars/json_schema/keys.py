@@ -36,6 +36,7 @@ class Keys:
         self.is_open = is_open
         """Whether it has names that no plan lists."""
         self.start = lexeme.start
+        self._next: dict[int, tuple[Name | None, list[tuple[bytes, int]]]] = {}
 
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
         row = self._lexeme.row(state)
@@ -58,25 +59,38 @@ class Keys:
     def slice_key(self, state: int) -> Hashable | None:
         return self._lexeme.slice_key(state)
 
-    def search(self, state: int, cost: Callable[[Name], int | None]) -> tuple[int, bytes, Name] | None:
-        """(length, rest of the name with its quote, name) of the completion that is cheapest with what `cost` adds."""
+    def search(self, state: int, cost: Callable[[Name], int | None], floor: int) -> tuple[int, bytes, Name] | None:
+        """(length, rest of the name with its quote, name) of the completion that is cheapest with what `cost` adds.
+
+        `floor`: what it adds at least.
+        """
         best: tuple[int, bytes, Name] | None = None
         seen, queue = {state}, deque([(state, b"")])
         while queue:
             here, text = queue.popleft()
-            if best is not None and len(text) + 1 >= best[0]:
+            if best is not None and len(text) + 1 + floor >= best[0]:
                 break
-            row, crossing, meaning = self.row(here)
-            if crossing and meaning is not None:
-                more = cost(meaning[1])  # type: ignore[arg-type]
+            name, onward = self._onward(here)
+            if name is not None:
+                more = cost(name)
                 if more is not None and (best is None or len(text) + 1 + more < best[0]):
-                    best = (len(text) + 1 + more, text + b'"', meaning[1])  # type: ignore[assignment]
-            for byte in np.flatnonzero(row >= 0).tolist():
-                following = int(row[byte])
+                    best = (len(text) + 1 + more, text + b'"', name)
+            for byte, following in onward:
                 if following not in seen:
                     seen.add(following)
-                    queue.append((following, text + bytes((byte,))))
+                    queue.append((following, text + byte))
         return best
+
+    def _onward(self, state: int) -> tuple[Name | None, list[tuple[bytes, int]]]:
+        """The name that may end in a state, and for each state after it a byte that leads there."""
+        found = self._next.get(state)
+        if found is None:
+            row, _, meaning = self.row(state)
+            states, bytes_ = np.unique(row, return_index=True)
+            onward = [(bytes((byte,)), after) for after, byte in zip(states.tolist(), bytes_.tolist(), strict=True)]
+            name: Name | None = None if meaning is None else meaning[1]  # type: ignore[assignment]
+            found = self._next[state] = (name, [(byte, after) for byte, after in onward if after >= 0])
+        return found
 
 
 class KeyRows:

@@ -433,7 +433,8 @@ class JsonMachine:
             best[name] = min(ways)
             return best[name][0]
 
-        found = keys.search(own, cost)
+        floor = 3 + min(self._tail_cost(around, goal) for goal, _, _ in frame.alternatives)
+        found = keys.search(own, cost, floor)
         assert found is not None
         _, text, name = found
         yield text + best[name][1], around, best[name][2]
