@@ -9,9 +9,7 @@ Errors stop the state. They are raised by the `+=` that caused them where that i
 
 from __future__ import annotations
 
-import asyncio
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,12 +17,13 @@ from typing import Any
 
 from grammars.errors import ConformError, GrammarError
 from grammars.spec import UpTo
-from runtime.api import GenerateRequest, RequestOutput
+from runtime.api import GenerateRequest
+from sgl_lite.answer import Answer
 from sgl_lite.backends.base import Message
+from sgl_lite.changes import Changes
 from sgl_lite.chat import ChatLog
 from sgl_lite.constraints import Constraint
-from sgl_lite.errors import BlockingReadError, CheckError, SpanError, UnknownVariableError
-from sgl_lite.meta import meta_of
+from sgl_lite.errors import BlockingReadError, SpanError, UnknownVariableError
 from sgl_lite.nodes import (
     ConstrainBegin,
     Fork,
@@ -68,7 +67,7 @@ class Interpreter:
 
     def __init__(self, run: Run, parent: Interpreter | None = None) -> None:
         self.run = run
-        self.changed = threading.Condition()
+        self.changes = Changes()
         self.text = ""
         self.seeded = 0
         self.chat = ChatLog(run.backend.chat_template)
@@ -83,7 +82,6 @@ class Interpreter:
         self._span: Span | None = None
         self._scopes: list[tuple[Cell, int]] = []
         self._scope_cells: deque[Cell] = deque()
-        self._listeners: list[Callable[[], None]] = []
         self._when_idle: list[Callable[[], None]] = []
         self._busy = parent is not None  # a child waits for its parent's text
 
@@ -198,36 +196,16 @@ class Interpreter:
 
     def wait_for(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
         """Until `ready()`, or False after `timeout` seconds. Errors: those of a program that stopped before."""
-        end = None if timeout is None else time.monotonic() + timeout
-        with self.changed:
-            while not ready():
-                if self.error is not None:
-                    break
-                left = None if end is None else end - time.monotonic()
-                if left is not None and left <= 0:
-                    return False
-                self.changed.wait(left)
-            else:
-                return True
-        self.raise_error()
-        return False
+        in_time = self.changes.wait(lambda: ready() or self.error is not None, timeout)
+        if in_time and not ready():
+            self.raise_error()
+        return in_time
 
     async def wait_async(self, ready: Callable[[], bool]) -> None:
         """As `wait_for`, without blocking the event loop."""
-        loop, changed = asyncio.get_running_loop(), asyncio.Event()
-
-        def wake() -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(changed.set)
-
-        remove = self.listen(wake)
-        try:
-            while not ready():
-                self.raise_error()
-                await changed.wait()
-                changed.clear()
-        finally:
-            remove()
+        await self.changes.wait_async(lambda: ready() or self.error is not None)
+        if not ready():
+            self.raise_error()
 
     async def read_async(self, name: str) -> Cell:
         """As `read`, without blocking the event loop."""
@@ -237,7 +215,6 @@ class Interpreter:
         if not cell.ready:
             if cell.owner is self:
                 self.settle(name)
-            assert isinstance(cell.owner, Interpreter)
             await cell.owner.wait_async(lambda: cell.ready)
         return self.read(name)
 
@@ -248,45 +225,30 @@ class Interpreter:
 
     def visible_text(self) -> str:
         """All text, with the answer that is being written."""
-        with self.changed:
+        with self.changes.lock:
             return self.text + (self._writing.partial if self._writing is not None else "")
 
     def when_idle(self, call: Callable[[], None]) -> None:
         """Call once, from any thread, when nothing is left to do; at once if that is so already."""
-        with self.changed:
+        with self.changes.lock:
             if not self.idle:
                 self._when_idle.append(call)
                 return
         call()
 
-    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener`, from any thread, after every change. Returns what ends that."""
-        with self.changed:
-            self._listeners.append(listener)
-
-        def remove() -> None:
-            with self.changed:
-                if listener in self._listeners:
-                    self._listeners.remove(listener)
-
-        return remove
-
     def notify(self) -> None:
         """Tell all who wait that something changed."""
-        with self.changed:
-            self.changed.notify_all()
-            calls = list(self._listeners)
-            if self._when_idle and self.idle:
-                calls += self._when_idle
-                self._when_idle = []
-        for call in calls:
-            call()
+        with self.changes.lock:
+            waiting: list[Callable[[], None]] = []
+            if self.idle:
+                waiting, self._when_idle = self._when_idle, waiting
+        self.changes.notify(waiting)
 
     # ------------------------------------------------------------------ one node after the other
 
     def _enqueue(self, placed: list[Placed]) -> None:
         if placed:
-            with self.changed:
+            with self.changes.lock:
                 if self.error is None:
                     self._queue.extend(placed)
             self._advance()
@@ -294,7 +256,7 @@ class Interpreter:
     def _advance(self) -> None:
         """Carry out nodes until one waits for the model, or none is left. Whoever finds the state busy leaves it be."""
         while True:
-            with self.changed:
+            with self.changes.lock:
                 if self._busy or not self._queue or self.error is not None:
                     return
                 placed = self._queue.popleft()
@@ -306,7 +268,7 @@ class Interpreter:
                 return
             if waits:
                 return
-            with self.changed:
+            with self.changes.lock:
                 self._busy = False
                 last = not self._queue
             if last:
@@ -314,7 +276,7 @@ class Interpreter:
 
     def _resume(self) -> None:
         """The node that waited is done; the next one is sent from another thread than the engine's."""
-        with self.changed:
+        with self.changes.lock:
             self._busy = False
             more = bool(self._queue)
         self.notify()
@@ -332,7 +294,7 @@ class Interpreter:
             note = f"in {placed.describe()}"
             if note not in getattr(error, "__notes__", ()):
                 error.add_note(note)
-        with self.changed:
+        with self.changes.lock:
             if self.error is not None:
                 return
             self._broken = placed is None
@@ -363,11 +325,7 @@ class Interpreter:
         self.text = self.chat.open(self.text)
 
         def done(choice: str, meta: dict[str, Any]) -> None:
-            with self.changed:
-                self.text += choice
-                if self._span is not None:
-                    self._span.text += choice
-                cell.fill(choice, meta)
+            self._write(choice, cell, choice, meta)
             self._resume()
 
         Selection(
@@ -394,7 +352,7 @@ class Interpreter:
 
     def _var_end(self, node: VarEnd, placed: Placed) -> bool:
         cell, start = self._scopes.pop()
-        with self.changed:
+        with self.changes.lock:
             cell.fill(self.text[start:])
         self.notify()
         return False
@@ -406,7 +364,7 @@ class Interpreter:
 
     def seed(self, text: str, chat: ChatLog) -> None:
         """A child gets its parent's text and goes on by itself."""
-        with self.changed:
+        with self.changes.lock:
             self.text, self.chat, self.seeded = text, chat.copy(), len(text)
             self._busy = False
             more = bool(self._queue)
@@ -476,80 +434,40 @@ class Interpreter:
         return GenerateRequest(prompt=self.text, sampling=settings.params(stops), timeout=self.run.remaining())
 
     def _answer(self, node: Gen, placed: Placed, request: GenerateRequest) -> None:
-        """Send a gen's request; its end fills the variable and takes the state on."""
+        """Ask for a gen's answer; it fills the variable and takes the state on."""
         cell = self._writing = self._coming.popleft()
         thinking = self._coming.popleft() if node.reasoning is not None else None
-        span = self._span
-        tried: list[str] = []
 
-        def on_output(output: RequestOutput) -> None:
-            if not output.finished:
-                cell.partial = output.outputs[0].text
-                self.notify()
-            elif node.check is None:
-                finish(output)
-            else:
-                advancing().submit(guarded, check, output)
+        def growing(text: str) -> None:
+            cell.partial = text
+            self.notify()
 
-        def check(output: RequestOutput) -> None:
-            texts = [one.text for one in output.outputs]
-            values = [cell.parse(text) if cell.parse else text for text in texts]
-            if node.check is None or all(node.check(value) for value in values):
-                finish(output)
-                return
-            tried.extend(texts)
-            if len(tried) > node.retries * len(texts):
-                raise CheckError(f"no answer passed the check of {node.label()}; tried: {tried}", tuple(tried))
-            seed = request.sampling.seed
-            again = (
-                request
-                if seed is None
-                else replace(request, sampling=replace(request.sampling, seed=seed + len(tried)))
-            )
-            self._send(replace(again, timeout=self.run.remaining()), on_output, on_failure)
-
-        def finish(output: RequestOutput) -> None:
-            try:
-                texts = [one.text for one in output.outputs]
-                meta = meta_of(output, self._decoder(node))
-            except Exception as error:
-                self.fail(error, placed)
-                return
-            thoughts = [""] * len(texts)
-            if node.reasoning is not None:
-                thoughts, texts = map(list, zip(*map(node.reasoning.split, texts), strict=True))
-            with self.changed:
-                self.text += texts[0]
-                if span is not None:
-                    span.text += texts[0]
-                self._writing = None
-                cell.fill(texts if request.sampling.n > 1 else texts[0], meta)
-                if thinking is not None:
-                    thinking.fill(thoughts if request.sampling.n > 1 else thoughts[0], meta)
+        def done(texts: list[str], thoughts: list[str], meta: dict[str, Any]) -> None:
+            several = request.sampling.n > 1
+            self._write(texts[0], cell, texts if several else texts[0], meta)
+            if thinking is not None:
+                thinking.fill(thoughts if several else thoughts[0], meta)
             self._resume()
 
-        def guarded(step: Callable[[RequestOutput], None], output: RequestOutput) -> None:
-            try:
-                step(output)
-            except Exception as error:
-                self.fail(error, placed)
+        Answer(
+            self.run,
+            node,
+            cell.parse,
+            request,
+            self.chat.conversation(self.text),
+            growing=growing,
+            done=done,
+            failed=lambda error: self.fail(error, placed),
+        ).start()
 
-        def on_failure(error: BaseException) -> None:
-            self.fail(error, placed)
-
-        self._send(request, on_output, on_failure)
-
-    def _send(
-        self,
-        request: GenerateRequest,
-        on_output: Callable[[RequestOutput], None],
-        on_failure: Callable[[BaseException], None],
-    ) -> None:
-        self.run.send(request, on_output, on_failure, self.chat.conversation(self.text))
-
-    def _decoder(self, node: Gen) -> Callable[..., str] | None:
-        wanted = node.settings.over(self.run.settings).return_text_in_logprobs
-        return self.run.backend.decode if wanted else None
+    def _write(self, text: str, cell: Cell, value: Any, meta: dict[str, Any]) -> None:
+        """What the model wrote is part of the text, and the variable's value."""
+        with self.changes.lock:
+            self.text += text
+            if self._span is not None:
+                self._span.text += text
+            self._writing = None
+            cell.fill(value, meta)
 
 
 def _part_of_a_text(text: str) -> Any:

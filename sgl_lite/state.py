@@ -265,27 +265,24 @@ class ProgramState:
         interpreter, given = self.interpreter, 0
         if return_meta_data and var_name is None:
             raise ArgumentError("return_meta_data needs var_name: only a variable has meta info")
-        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+        interpreter.settle(var_name)
+        seen, ended = self._streamed(var_name)
+        while True:
+            done = False
 
-        def wake() -> None:
-            loop.call_soon_threadsafe(changed.set)
-
-        remove = interpreter.listen(wake)
-        try:
-            interpreter.settle(var_name)
-            seen, ended = self._streamed(var_name)
-            while True:
-                changed.clear()
-                interpreter.raise_error()
+            def more() -> bool:
+                nonlocal done
                 done = ended()
-                if piece := seen()[given:]:
-                    given += len(piece)
-                    yield (piece, interpreter.cells[var_name].meta or {}) if return_meta_data and var_name else piece
-                if done:
-                    return
-                await changed.wait()
-        finally:
-            remove()
+                return done or len(seen()) > given  # noqa: B023  read at once, in this turn of the loop
+
+            await interpreter.wait_async(more)
+            if piece := seen()[given:]:
+                given += len(piece)
+                yield (piece, interpreter.cells[var_name].meta or {}) if return_meta_data and var_name else piece
+            if done:
+                if var_name is None:
+                    interpreter.raise_error()
+                return
 
     def _streamed(self, name: str | None) -> tuple[Callable[[], str], Callable[[], bool]]:
         """What is there so far, and whether that is all."""

@@ -18,6 +18,10 @@ class Owner(Protocol):
         """Until `ready()`; False when `timeout` seconds are over. Errors: those of the program."""
         ...
 
+    async def wait_async(self, ready: Callable[[], bool]) -> None:
+        """As `wait_for`, without blocking the event loop."""
+        ...
+
 
 class Cell:
     """One variable, written once.
