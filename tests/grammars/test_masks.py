@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from grammars import apply_masks
-from grammars.automaton import ByteAutomaton
+from grammars.automaton import ByteAutomaton, pack
 from grammars.limits import DEFAULT_LIMITS, Limits
 from grammars.texts import TextsAutomaton
 from grammars.token_mask import TokenMasks
 from grammars.token_trie import TokenTrie
 from grammars.trie_walk import TrieWalk
 from grammars.vocabulary import Vocabulary
-from tests.grammars.toy import Stepper, ToyLists, allowed_by_trying, bits_of
+from tests.grammars.toy import BEGIN, STRING, Stepper, ToyLists, allowed_by_trying, bits_of
 
 
 def toy_vocabulary(seed: int = 0, every_byte: bool = True) -> Vocabulary:
@@ -44,16 +44,22 @@ def reachable_states(automaton: ByteAutomaton, vocabulary: Vocabulary, count: in
     return found
 
 
-@pytest.mark.parametrize("wide", [0, 2_000])
+@pytest.mark.parametrize("wide", [0, 40, 2_000])
 def test_mask_is_what_trying_every_token_gives(wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("grammars.trie_walk._WIDE", wide)  # 0: every local becomes a slice
+    monkeypatch.setattr("grammars.trie_walk._WIDE", wide)  # 0: every local becomes a slice; 40: some are walked apart
     vocabulary = toy_vocabulary()
     for automaton in (ToyLists(), ToyLists(2), TextsAutomaton(["bcbc", 'a"', "aé", "a", "x" * 90])):
         masks = TokenMasks(automaton, vocabulary, DEFAULT_LIMITS)
-        for state in reachable_states(automaton, vocabulary, 40):
+        states = reachable_states(automaton, vocabulary, 40)
+        if isinstance(automaton, ToyLists):
+            states += [pack(context, local) for context in range(3) for local in (STRING, BEGIN)]
+        for state in states:
             expected = allowed_by_trying(automaton, vocabulary, state)
             assert bits_of(masks.row(state), len(vocabulary)) == expected
             assert {t for t in range(len(vocabulary)) if masks.advance(state, t) >= 0} == expected - {1, 3}
+        if wide == 40 and isinstance(automaton, ToyLists):
+            assert masks._walk._apart[BEGIN] is not None
+            assert masks._walk._slices[STRING] is not None
 
 
 def test_landings_are_where_the_tokens_lead(monkeypatch: pytest.MonkeyPatch) -> None:

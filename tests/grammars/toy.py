@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from grammars.automaton import CROSS, DEAD, LOCAL_MASK, UNFILLED, ByteAutomaton, pack
 from grammars.vocabulary import Vocabulary
 
-VALUE, STRING, SECOND_BYTE, AFTER, FIRST_ITEM = range(5)
+VALUE, STRING, SECOND_BYTE, AFTER, FIRST_ITEM, BEGIN, B, BC = range(8)
 
 
 class ToyLists:
     """Texts such as `["a",[],["é"]]`: a value is a string or a list of values, lists at most `deepest` deep.
 
-    Inside a string: ASCII from space on but the quote, and two-byte characters. The context: how many lists are open.
+    Inside a string: ASCII from space on but the quote, and two-byte characters; but no string is `bc`, nor begins with
+    `bcà` to `bcÿ`. So strings begin apart from how they go on. The context: how many lists are open.
     """
 
     remembers = False
@@ -24,17 +25,23 @@ class ToyLists:
     def __init__(self, deepest: int = 5) -> None:
         self.start = pack(0, VALUE)
         self.deepest = deepest
-        self.table = np.full((5, 256), UNFILLED, dtype=np.int32)
-        self.exits = np.array([1, 2, 0, 3, 4], dtype=np.int32)
+        self.table = np.full((8, 256), UNFILLED, dtype=np.int32)
+        self.exits = np.array([1, 2, 0, 3, 4, 2, 2, 0], dtype=np.int32)
 
     def fill(self, local: int) -> None:
         # New arrays each time, so that whoever keeps an old one is found out.
         self.table, self.exits = self.table.copy(), self.exits.copy()
         row = np.full(256, DEAD, dtype=np.int32)
-        if local == STRING:
+        if local in (STRING, BEGIN, B, BC):
             row[0x20:0x7F] = STRING
             row[0xC2:0xE0] = SECOND_BYTE
             row[ord('"')] = CROSS
+            if local == BEGIN:
+                row[ord("b")] = B
+            elif local == B:
+                row[ord("c")] = BC
+            elif local == BC:
+                row[[ord('"'), 0xC3]] = DEAD
         elif local == SECOND_BYTE:
             row[0x80:0xC0] = STRING
         else:
@@ -44,10 +51,10 @@ class ToyLists:
     def cross(self, context: int, local: int) -> NDArray[np.int64]:
         row = np.full(256, DEAD, dtype=np.int64)
         if local in (VALUE, FIRST_ITEM):
-            row[ord('"')] = pack(context, STRING)
+            row[ord('"')] = pack(context, BEGIN)
             if context < self.deepest:
                 row[ord("[")] = pack(context + 1, FIRST_ITEM)
-        if local == STRING:
+        if local in (STRING, BEGIN, B):
             row[ord('"')] = pack(context, AFTER)
         if local == AFTER and context:
             row[ord(",")] = pack(context, VALUE)
@@ -62,8 +69,8 @@ class ToyLists:
         return len(self.witness(state))
 
     def witness(self, state: int) -> bytes:
-        ending = {VALUE: b'""', STRING: b'"', SECOND_BYTE: b'\x80"', AFTER: b"", FIRST_ITEM: b""}
-        return ending[state & LOCAL_MASK] + b"]" * (state >> 32)
+        endings = [b'""', b'"', b'\x80"', b"", b"", b'"', b'"', b' "']
+        return endings[state & LOCAL_MASK] + b"]" * (state >> 32)
 
     def remember(self, before: int, text: bytes, after: int) -> int:
         return after
