@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from typing import Any
 
@@ -99,16 +100,71 @@ def schemas() -> st.SearchStrategy[Any]:
     )
 
 
+def instances_of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Values valid under a schema that `schemas` made."""
+    if "anyOf" in schema:
+        return st.one_of(list(map(instances_of, schema["anyOf"])))
+    if "enum" in schema or "const" in schema:
+        return st.sampled_from(schema.get("enum") or [schema["const"]])
+    match schema.get("type"):
+        case "null":
+            return st.none()
+        case "boolean":
+            return st.booleans()
+        case "integer" | "number":
+            return _numbers(schema)
+        case "string" if "pattern" in schema:
+            # ECMA 262: classes are ASCII, and `$` is the very end.
+            return st.from_regex(re.compile(schema["pattern"].replace("$", r"\Z"), re.ASCII))
+        case "string":
+            return st.text(min_size=schema.get("minLength", 0), max_size=schema.get("maxLength", 10))
+        case "array":
+            return st.lists(
+                instances_of(schema["items"]), min_size=schema.get("minItems", 0), max_size=schema.get("maxItems", 5)
+            )
+        case "object":
+            return _objects(schema)
+        case ["string", "null"]:
+            return st.one_of(st.none(), st.text(max_size=5))
+    return st.recursive(simple_values, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=4)
+
+
+def _numbers(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    low = schema.get("minimum", schema.get("exclusiveMinimum", -1001) + ("exclusiveMinimum" in schema))
+    high = schema.get("maximum", schema.get("exclusiveMaximum", 1001) - ("exclusiveMaximum" in schema))
+    integers = st.integers(low, high)
+    if schema["type"] == "integer":
+        return integers
+    return integers | st.decimals(low, high, places=3).map(float)
+
+
 @st.composite
-def documents(draw: st.DrawFn) -> Any:
-    """A schema, sometimes with a recursive definition that it refers to."""
+def _objects(draw: st.DrawFn, schema: dict[str, Any]) -> dict[str, Any]:
+    required = schema.get("required", [])
+    names = [name for name in schema["properties"] if name in required or draw(st.booleans())]
+    value = {name: draw(instances_of(schema["properties"][name])) for name in names}
+    rest = schema.get("additionalProperties", True)
+    if rest is not False:
+        others = st.text(max_size=4).filter(lambda name: name not in schema["properties"])
+        value |= draw(st.dictionaries(others, instances_of({} if rest is True else rest), max_size=2))
+    return value
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> tuple[Any, st.SearchStrategy[Any]]:
+    """A schema, sometimes with a recursive definition that it refers to, and its instances."""
     schema = draw(schemas())
+    instances = instances_of(schema)
     if draw(st.integers(0, 3)):
-        return schema
+        return schema, instances
     name = draw(st.sampled_from(string.ascii_lowercase))
-    node = {
-        "type": "object",
-        "properties": {"v": schema, "next": {"$ref": f"#/$defs/{name}"}},
-        "additionalProperties": False,
-    }
-    return {"$defs": {name: node}, "$ref": f"#/$defs/{name}"}
+    properties = {"v": schema, "next": {"$ref": f"#/$defs/{name}"}}
+    node = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {"$defs": {name: node}, "$ref": f"#/$defs/{name}"}, st.lists(instances, max_size=4).map(_chain)
+
+
+def _chain(values: list[Any]) -> dict[str, Any]:
+    chain: dict[str, Any] = {}
+    for value in values:
+        chain = {"v": value, "next": chain}
+    return chain

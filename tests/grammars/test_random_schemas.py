@@ -10,7 +10,6 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis_jsonschema import from_schema
 
 import grammars
 from tests.grammars.schemas import documents, small_vocabulary
@@ -37,21 +36,25 @@ def check_instance(schema: Any, instance: Any) -> None:
         assert matcher.is_accepting(), text
 
 
+Document = tuple[Any, st.SearchStrategy[Any]]
+
+
 @settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=UNHURRIED)
 @given(documents(), st.randoms(use_true_random=False))
-def test_walks_end_valid(schema: Any, rng: random.Random) -> None:
-    check_walks(schema, rng, walks=4)
+def test_walks_end_valid(document: Document, rng: random.Random) -> None:
+    check_walks(document[0], rng, walks=4)
 
 
 @settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=UNHURRIED)
 @given(documents(), st.data())
-def test_instances_are_accepted(schema: Any, data: st.DataObject) -> None:
-    check_instance(schema, data.draw(from_schema(schema)))
+def test_instances_are_accepted(document: Document, data: st.DataObject) -> None:
+    check_instance(document[0], data.draw(document[1]))
 
 
 @pytest.mark.slow
 @settings(max_examples=500, derandomize=True, deadline=None, suppress_health_check=UNHURRIED)
 @given(documents(), st.randoms(use_true_random=False), st.data())
-def test_500_schemas(schema: Any, rng: random.Random, data: st.DataObject) -> None:
+def test_500_schemas(document: Document, rng: random.Random, data: st.DataObject) -> None:
+    schema, instances = document
     check_walks(schema, rng, walks=8)
-    check_instance(schema, data.draw(from_schema(schema)))
+    check_instance(schema, data.draw(instances))
