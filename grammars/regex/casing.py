@@ -47,15 +47,33 @@ def _siblings() -> dict[int, tuple[int, ...]]:
     return {point: tuple(others) for point, others in table.items()}
 
 
+@cache
+def _raised(ascii_only: bool) -> dict[int, tuple[int, ...]]:
+    """For a lower-case character the other ones that have it as their lower case."""
+    table: dict[int, tuple[int, ...]] = {}
+    for point, lower in _lowered(ascii_only):
+        table[lower] = (*table.get(lower, ()), point)
+    return table
+
+
+@cache
+def _cased(ascii_only: bool) -> CharSet:
+    return CharSet.of((point, point) for point, _ in _lowered(ascii_only))
+
+
+def same_letter(code_point: int, ascii_only: bool = False) -> CharSet:
+    """The characters that match this one without regard to case."""
+    lower = code_point if ascii_only and code_point >= 0x80 else _lower(code_point)
+    family = (lower,) if ascii_only else (lower, *_siblings().get(lower, ()))
+    raised = _raised(ascii_only)
+    return CharSet.of((point, point) for base in family for point in (base, *raised.get(base, ())))
+
+
 def ignore_case(ranges: list[Range], classes: CharSet = NO_CHAR, ascii_only: bool = False) -> CharSet:
     """The characters that match a set of these ranges and classes without regard to case."""
-    plain = CharSet.of(ranges)
-    moved = _lowered(ascii_only)
-    cased = CharSet.of((point, point) for point, _ in moved)
-    targets = [lower for point, lower in moved if point in plain]
-    base = (plain - cased) | CharSet.of((lower, lower) for lower in targets)
+    plain, moved, cased = CharSet.of(ranges), _lowered(ascii_only), _cased(ascii_only)
+    base = (plain - cased) | CharSet.of((lower, lower) for point, lower in moved if point in plain)
     if not ascii_only:
         base |= CharSet.of((other, other) for point, others in _siblings().items() if point in base for other in others)
     base |= classes
-    back = [(point, point) for point, lower in moved if lower in base]
-    return (base - cased) | CharSet.of(back)
+    return (base - cased) | CharSet.of((point, point) for point, lower in moved if lower in base)

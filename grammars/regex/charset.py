@@ -6,6 +6,7 @@ characters of any text, so no set holds them. Knows nothing of UTF-8 beyond how 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -52,7 +53,8 @@ class CharSet:
         return bool(self.ranges)
 
     def __contains__(self, code_point: int) -> bool:
-        return any(low <= code_point <= high for low, high in self.ranges)
+        place = bisect_right(self.ranges, (code_point, MAX_CODE_POINT)) - 1
+        return place >= 0 and code_point <= self.ranges[place][1]
 
     def __or__(self, other: CharSet) -> CharSet:
         return CharSet.of(self.ranges + other.ranges)

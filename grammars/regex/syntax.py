@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from grammars.errors import ConstraintLimitError, ConstraintSyntaxError, UnsupportedConstraintError
 from grammars.regex.algebra import alt
-from grammars.regex.casing import ignore_case
+from grammars.regex.casing import ignore_case, same_letter
 from grammars.regex.charset import NO_CHAR, CharSet, Range
 from grammars.regex.nodes import ALL, EPSILON, Node, behind, cat, chain, chars, look, negate, repeat, words
 
@@ -219,7 +219,9 @@ class Parser(ABC):
 
     def literal(self, code_point: int) -> Node:
         """One character, in either case if the flags say so."""
-        return chars(self.fold([(code_point, code_point)]))
+        if self.flags & re.IGNORECASE:
+            return chars(same_letter(code_point, bool(self.flags & re.ASCII)))
+        return words([chr(code_point)])
 
     def fold(self, ranges: list[Range], classes: CharSet = NO_CHAR) -> CharSet:
         """The set of these ranges and classes under the flags."""
