@@ -1,11 +1,13 @@
 """Regular expressions as Python's `re` has them.
 
-In: a pattern, flags of `re`. Out: a term. Also `\\p{...}` and `(?<name>...)`, which `re` refuses and `regex` has.
+In: a pattern, flags of `re`. Out: a term. Where versions of `re` differ, the running one counts. Also
+`\\p{...}` and `(?<name>...)`, which `re` refuses and `regex` has.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 
 from grammars.regex import unicode
@@ -18,6 +20,8 @@ _CONTROLS = {"a": 7, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92}
 _HEX_ESCAPES = {"x": 2, "u": 4, "U": 8}
 _FLAGS = {"a": re.A, "i": re.I, "m": re.M, "s": re.S, "x": re.X, "u": re.U}
 _OPTIONAL_FLAGS = "imsx"
+_SINCE_3_14 = sys.version_info >= (3, 14)
+# Before 3.14, `re` finds no boundary, and no absence of one, in the empty text.
 _NOT_EMPTY = alt([behind(cat(ALL, ANY)), look(cat(ANY, ALL))])
 
 
@@ -120,12 +124,12 @@ class PythonParser(Parser):
         char = self.next()
         if char == "A":
             return behind(EPSILON)
-        if char == "Z":
+        if char == "Z" or (char == "z" and _SINCE_3_14):
             return look(EPSILON)
         if char == "b":
             return self.boundary(self.word())
-        if char == "B":  # `re` finds no boundary, and no absence of one, in the empty text.
-            return cat(self.no_boundary(self.word()), _NOT_EMPTY)
+        if char == "B":
+            return cat(self.no_boundary(self.word()), EPSILON if _SINCE_3_14 else _NOT_EMPTY)
         found = self.class_escape(char)
         if found is not None:
             return chars(self.fold([], found))

@@ -58,6 +58,9 @@ class RegexAutomaton:
         """The term of the row, with counts of characters that no text of SLICE_BYTES can use up made alike."""
         return self._dfa.behaviour(local, SLICE_BYTES)
 
+    def canonical_byte(self, local: int) -> int:
+        return DEAD
+
 
 def automaton(language: Language) -> ByteAutomaton:
     """The language as a byte automaton; it shares the states that `language` has reached.
