@@ -108,3 +108,11 @@ class ByteAutomaton(Protocol):
         vocabulary does inside (its *slice*) is kept per key and shared by all grammars; None keeps it to this row.
         """
         ...
+
+    def canonical_byte(self, local: int) -> int:
+        """The byte that every completion begins with, but for other spellings of the same meaning; or DEAD.
+
+        `a` where JSON must have the letter a, which a text may also spell as an escape. Masks allow all spellings; text
+        that is forced is written in this one.
+        """
+        ...

@@ -145,6 +145,9 @@ class ComposedAutomaton:
     def slice_key(self, local: int) -> Hashable | None:
         return None
 
+    def canonical_byte(self, local: int) -> int:
+        return DEAD
+
     def _expand(self, items: frozenset[Item]) -> set[Item]:
         """The items, and the beginnings of all places that may follow them without a byte between."""
         found = set(items)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from grammars import mask_kernels as kernel
+from grammars.automaton import DEAD, LOCAL_MASK
 from grammars.transitions import Transitions
 from grammars.vocabulary import Vocabulary
 
@@ -54,7 +55,9 @@ class ForcedText:
         text = bytearray()
         while len(text) < _LONGEST and not self._transitions.is_accepting(state):
             byte = self._transitions.only_byte(state)
-            if not 0 <= byte < kernel.SEVERAL:
+            if byte == kernel.SEVERAL:
+                byte = self._transitions.automaton.canonical_byte(state & LOCAL_MASK)
+            if byte == DEAD:
                 break
             text.append(byte)
             state = self._transitions.remember(state, bytes((byte,)), self._transitions.step(state, byte))

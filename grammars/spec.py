@@ -110,7 +110,7 @@ class Ebnf:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A text in a named format: "json", "yaml", "csv", "sql", "python", "xml", "date", ... or one registered by the user."""
+    """A text in a named format: "json", "yaml", "csv", "sql", "python", "xml", "date", ... or a registered one."""
 
     name: str
 

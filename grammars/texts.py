@@ -75,6 +75,9 @@ class TextsAutomaton:
     def slice_key(self, local: int) -> Hashable | None:
         return None
 
+    def canonical_byte(self, local: int) -> int:
+        return DEAD
+
     def _grow(self) -> None:
         self.table = np.concatenate([self.table, np.full_like(self.table, UNFILLED)])
         self.exits = np.zeros(len(self.table), dtype=np.int32)

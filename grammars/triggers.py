@@ -101,6 +101,9 @@ class TriggerAutomaton:
     def slice_key(self, local: int) -> Hashable | None:
         return None
 
+    def canonical_byte(self, local: int) -> int:
+        return DEAD
+
     def _distances(self, rests: Sequence[int]) -> NDArray[np.int64]:
         """[locals] bytes to a text that is accepted, and from there to the end of all."""
         far = np.int64(1 << 40)

@@ -97,6 +97,9 @@ class UpToAutomaton:
     def slice_key(self, local: int) -> Hashable | None:
         return None
 
+    def canonical_byte(self, local: int) -> int:
+        return DEAD
+
     def _local(self, item: Item) -> int:
         local = self._locals.get(item)
         if local is None:

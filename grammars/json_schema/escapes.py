@@ -117,6 +117,13 @@ class EscapedText:
         """See `ByteAutomaton.slice_key`. Escapes have none: nobody is in one for long."""
         return None if state & 1 else self._values.slice_key(state >> 1)
 
+    def canonical_byte(self, state: int) -> int:
+        """See `ByteAutomaton.canonical_byte`: the one byte that the value goes on with, if a text may have it raw."""
+        if state & 1 or self._values.class_of(state >> 1) != NO_CLASS:
+            return DEAD
+        live = np.flatnonzero(self._values.row(state >> 1) != DEAD)
+        return int(live[0]) if len(live) == 1 and live[0] not in _NOT_RAW else DEAD
+
     def step(self, state: int, byte: int) -> int:
         return int(self.row(state)[byte])
 

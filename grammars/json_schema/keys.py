@@ -59,6 +59,9 @@ class Keys:
     def slice_key(self, state: int) -> Hashable | None:
         return self._lexeme.slice_key(state)
 
+    def canonical_byte(self, state: int) -> int:
+        return self._lexeme.canonical_byte(state)
+
     def search(self, state: int, cost: Callable[[Name], int | None], floor: int) -> tuple[int, bytes, Name] | None:
         """(length, rest of the name with its quote, name) of the completion that is cheapest with what `cost` adds.
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grammars.automaton import CROSS, DEAD, UNFILLED
+from grammars.json_schema.escapes import EscapedText
 
 Exit = tuple[Hashable, ...]
 
@@ -44,6 +45,10 @@ class Lexeme(Protocol):
 
     def slice_key(self, state: int) -> Hashable | None:
         """See `ByteAutomaton.slice_key`."""
+        ...
+
+    def canonical_byte(self, state: int) -> int:
+        """See `ByteAutomaton.canonical_byte`."""
         ...
 
 
@@ -189,6 +194,9 @@ class Gap:
     def slice_key(self, state: int) -> Hashable | None:
         return None
 
+    def canonical_byte(self, state: int) -> int:
+        return DEAD
+
 
 class Colon:
     """After a name: a colon, then the gap before the value, whose states are moved up by one run of white space."""
@@ -211,6 +219,9 @@ class Colon:
     def slice_key(self, state: int) -> Hashable | None:
         return None
 
+    def canonical_byte(self, state: int) -> int:
+        return DEAD
+
 
 class Literal:
     """The rest of `true`, `false` or `null` after its first byte. State: bytes read."""
@@ -228,6 +239,9 @@ class Literal:
 
     def slice_key(self, state: int) -> Hashable | None:
         return None
+
+    def canonical_byte(self, state: int) -> int:
+        return DEAD
 
     def endings(self, state: int) -> list[tuple[int, bytes]]:
         """(bits of goals met, rest of the text) of each way to end."""
@@ -306,3 +320,7 @@ class Parallel:
             return None
         name = getattr(self._automata[0], "slice_key", None)
         return None if name is None else name(state)
+
+    def canonical_byte(self, state: int) -> int:
+        lone = self._automata[0] if len(self._automata) == 1 else None
+        return lone.canonical_byte(state) if isinstance(lone, EscapedText) else DEAD

@@ -166,6 +166,10 @@ class JsonMachine:
         lexeme, own = self._rows.owner(local)
         return lexeme.slice_key(own)
 
+    def canonical_byte(self, local: int) -> int:
+        lexeme, own = self._rows.owner(local)
+        return lexeme.canonical_byte(own)
+
     # -- contexts --------------------------------------------------------------------------------
 
     def remember(self, before: int, text: bytes, after: int) -> int:

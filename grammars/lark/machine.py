@@ -117,6 +117,9 @@ class CfgAutomaton:
     def slice_key(self, local: int) -> Hashable | None:
         return None
 
+    def canonical_byte(self, local: int) -> int:
+        return DEAD
+
     remembers = False
 
     def remember(self, before: int, text: bytes, after: int) -> int:

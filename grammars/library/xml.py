@@ -89,6 +89,9 @@ class XmlAutomaton:
     def slice_key(self, local: int) -> Hashable | None:
         return None
 
+    def canonical_byte(self, local: int) -> int:
+        return DEAD
+
     def _intern(self, place: _Place) -> int:
         found = self._ids.get(place)
         if found is None:

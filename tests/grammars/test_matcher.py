@@ -7,7 +7,16 @@ import random
 import numpy as np
 import pytest
 
-from grammars import BudgetError, Choice, ConformError, Literal, UnsatisfiableConstraintError, Vocabulary, compile
+from grammars import (
+    BudgetError,
+    Choice,
+    ConformError,
+    JsonSchema,
+    Literal,
+    UnsatisfiableConstraintError,
+    Vocabulary,
+    compile,
+)
 from grammars.automaton import ByteAutomaton
 from grammars.compiled_grammar import CompiledGrammar
 from grammars.limits import DEFAULT_LIMITS
@@ -219,3 +228,17 @@ def test_compile_is_cached_by_spec_and_vocabulary() -> None:
     assert one == same and one is not same
     assert compile(Literal("a"), one) is compile(Literal("a"), same)
     assert compile(Literal("a"), one) is not compile(Literal("a"), toy_vocabulary(1))
+
+
+def test_a_name_is_forced_though_escapes_may_spell_it() -> None:
+    vocabulary = Vocabulary([bytes([byte]) for byte in range(256)] + [b""], [256])
+    properties = {"né": {"const": "a\nb"}}
+    schema = {"type": "object", "properties": properties, "required": ["né"], "additionalProperties": False}
+    grammar = compile(JsonSchema(schema, whitespace="compact"), vocabulary)
+    for spelling in ('{"n\\u00e9": "\\u0061\\nb"}', '{"né": "a\\u000ab"}'):
+        assert grammar.matcher(prefix=spelling).is_complete()
+    matcher = grammar.matcher()
+    text = bytes(matcher.forced_tokens())
+    assert text == '{"né":'.encode()
+    matcher = grammar.matcher(prefix=text + b' "')
+    assert bytes(matcher.forced_tokens()) == b"a\\"  # then n or u: a line feed has no raw spelling
