@@ -72,7 +72,7 @@ class Rows:
         self._locals: dict[tuple[int, int], int] = {}
         self._keep: dict[int, Lexeme] = {}
         self._mapped: dict[int, NDArray[np.int32]] = {}
-        """by lexeme: state -> local, UNFILLED where it has none yet"""
+        """by lexeme: state -> local, UNFILLED where it has none yet; states beyond MAPPED_STATES are in `_locals`"""
         self._exit_numbers: dict[Exit, int] = {}
         self._exits: list[Exit] = [()]
 
@@ -81,15 +81,37 @@ class Rows:
 
     def local(self, lexeme: Lexeme, state: int) -> int:
         """The row of a state of a lexeme."""
+        if state < MAPPED_STATES:
+            mapped = self._map(lexeme, state)
+            found = int(mapped[state])
+            if found == UNFILLED:
+                found = mapped[state] = len(self._rows)
+                self._add(lexeme, [state])
+            return found
         key = (id(lexeme), state)
-        found = self._locals.get(key)
-        if found is None:
-            self._keep[id(lexeme)] = lexeme
-            found = self._locals[key] = len(self._rows)
-            self._rows.append((lexeme, state))
-            if found == len(self.table):
-                self._grow()
-        return found
+        other = self._locals.get(key)
+        if other is None:
+            other = self._locals[key] = len(self._rows)
+            self._add(lexeme, [state])
+        return other
+
+    def _add(self, lexeme: Lexeme, states: Sequence[int]) -> None:
+        """Number rows for states that have none."""
+        self._keep[id(lexeme)] = lexeme
+        self._rows.extend([(lexeme, state) for state in states])
+        while len(self._rows) > len(self.table):
+            self._grow()
+
+    def _map(self, lexeme: Lexeme, highest: int) -> NDArray[np.int32]:
+        """state -> local, for the states of a lexeme up to `highest` at least. The last entry is what DEAD looks up."""
+        mapped = self._mapped.get(id(lexeme))
+        if mapped is None or highest >= len(mapped) - 1:
+            longer = np.full(2 * highest + 32, UNFILLED, np.int32)
+            longer[-1] = DEAD
+            if mapped is not None:
+                longer[: len(mapped) - 1] = mapped[:-1]
+            mapped = self._mapped[id(lexeme)] = longer
+        return mapped
 
     def owner(self, local: int) -> tuple[Lexeme, int]:
         """The lexeme and the state that a row is of."""
@@ -131,18 +153,12 @@ class Rows:
             row = np.full(256, DEAD, np.int32)
             row[nexts >= 0] = [self.local(lexeme, state) for state in alive.tolist()]
             return row
-        mapped = self._mapped.get(id(lexeme))
-        if mapped is None or highest >= len(mapped) - 1:
-            # The last entry is what DEAD, -1, looks up.
-            longer = np.full(2 * highest + 32, UNFILLED, np.int32)
-            longer[-1] = DEAD
-            if mapped is not None:
-                longer[: len(mapped) - 1] = mapped[:-1]
-            mapped = self._mapped[id(lexeme)] = longer
+        mapped = self._map(lexeme, highest)
         row = mapped[nexts]
         if row.min() == UNFILLED:
-            for state in set(nexts[row == UNFILLED].tolist()):
-                mapped[state] = self.local(lexeme, state)
+            fresh = list(set(nexts[row == UNFILLED].tolist()))
+            mapped[fresh] = range(len(self._rows), len(self._rows) + len(fresh))
+            self._add(lexeme, fresh)
             row = mapped[nexts]
         return row
 
