@@ -133,3 +133,11 @@ def test_many_words() -> None:
         assert language.accepts(word[:-1]) == (word[:-1] in known)
     assert language.min_bytes(language.start) == min(len(word.encode()) for word in words)
     assert not (~language).accepts(words[0]) and (~language).accepts("no word")
+
+
+def test_length_bounds_are_told_of_languages_that_are_nothing_else() -> None:
+    assert Language.length(2, 9).length_bounds == (2, 9)
+    assert (Language.length(2, None) & Language.length(0, 7)).length_bounds == (2, 7)
+    assert Language.any_text().length_bounds == (0, None)
+    assert Language.length(1, 1).length_bounds == (1, 1)
+    assert Language.parse("a{2,9}").length_bounds is None
