@@ -80,6 +80,7 @@ from sgl_lite.primitives import (
 from sgl_lite.state import ProgramState, ProgramStateGroup
 
 if TYPE_CHECKING:
+    from sgl_lite.backends.http import RuntimeEndpoint
     from sgl_lite.backends.local import Engine, LocalBackend
     from sgl_lite.llm import LLM
 
@@ -89,6 +90,7 @@ _LOADED_ON_USE = {
     "Engine": "sgl_lite.backends.local",
     "LocalBackend": "sgl_lite.backends.local",
     "LLM": "sgl_lite.llm",
+    "RuntimeEndpoint": "sgl_lite.backends.http",
 }
 
 
@@ -125,6 +127,7 @@ __all__ = [
     "RequestAborted",
     "RequestError",
     "RoleError",
+    "RuntimeEndpoint",
     "RuntimeFault",
     "SamplingParams",
     "SglFunction",

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from grammars.errors import ConformError, GrammarError
 from grammars.spec import UpTo
@@ -48,6 +48,14 @@ from sgl_lite.spans import Placed, SpanPlanner
 from sgl_lite.variables import Cell
 
 
+class Segment(NamedTuple):
+    """A piece of a state's text: the program's, or (with `meta`) the model's, in variable `name`."""
+
+    text: str
+    name: str | None = None
+    meta: Mapping[str, Any] | None = None
+
+
 class Span:
     """The open constrained text. text: all of it so far, with its opener."""
 
@@ -61,7 +69,7 @@ class Interpreter:
     """One state of one run.
 
     text:  all text so far; only whole nodes are in it. Its first `seeded` characters are the parent's.
-    cells: the variables by name, declared in program order.
+    cells: the variables by name, declared in program order. segments: who wrote what, in order.
     error: why the state stopped, None while it goes on.
     """
 
@@ -70,6 +78,7 @@ class Interpreter:
         self.changes = Changes()
         self.text = ""
         self.seeded = 0
+        self.segments: list[Segment] = []
         self.chat = ChatLog(run.backend.chat_template)
         self.cells: dict[str, Cell] = dict(parent.cells) if parent else {}
         self.error: BaseException | None = None
@@ -310,6 +319,7 @@ class Interpreter:
 
     def _text(self, node: Text, placed: Placed) -> bool:
         self.text += node.text
+        self.segments.append(Segment(node.text))
         return False
 
     def _gen(self, node: Gen, placed: Placed) -> bool:
@@ -395,6 +405,7 @@ class Interpreter:
         self.run.backend.check_constraint(span.constraint.spec, span.text + node.text)
         span.text += node.text
         self.text += node.text
+        self.segments.append(Segment(node.text))
         return False
 
     def _span_gen(self, node: SpanGen, placed: Placed) -> bool:
@@ -467,6 +478,7 @@ class Interpreter:
             if self._span is not None:
                 self._span.text += text
             self._writing = None
+            self.segments.append(Segment(text, cell.name, meta))
             cell.fill(value, meta)
 
 

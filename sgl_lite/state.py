@@ -327,6 +327,13 @@ class ProgramState:
         yield group[0]
         group.join()
 
+    def show(self) -> None:
+        """Print the run in a terminal: who wrote what, and what each answer cost. Waits."""
+        from sgl_lite.show import show  # brings rich, which `import sgl_lite` goes without
+
+        self.sync()
+        show(self.interpreter.run.program, self.interpreter.segments)
+
     def __repr__(self) -> str:
         return f"ProgramState({self.interpreter.visible_text()!r})"
 
