@@ -62,7 +62,7 @@ class Engine:
         self.tokenizer = model.tokenizer
         self.model_name = model.name
         self.context_length = model.context_length
-        self._default_sampling = model.default_sampling
+        self.default_sampling = model.default_sampling
         self._grammar_runner = GrammarRunner(model.vocabulary, (model.vocab_size + 31) // 32)
         self._texts = TokenTexts(model.tokenizer, lambda: self._grammar_runner.vocabulary)
         self._cache = PrefixCache(
@@ -123,7 +123,7 @@ class Engine:
         fields: `priority`, `cache_salt`, `timeout` of `GenerateRequest`, one for all or a list.
         """
         requests, many = requests_of(
-            prompt, sampling_params, input_ids, image_data, self._default_sampling,
+            prompt, sampling_params, input_ids, image_data, self.default_sampling,
             return_logprob, logprob_start_len, top_logprobs_num, **fields,
         )  # fmt: skip
         running = self._submit_all(requests)
@@ -145,7 +145,7 @@ class Engine:
     ) -> Result | list[Result] | AsyncIterator[Result]:
         """As `generate`, awaited; with `stream=True` the awaited value is an async iterator. Cancelling aborts."""
         requests, many = requests_of(
-            prompt, sampling_params, input_ids, image_data, self._default_sampling,
+            prompt, sampling_params, input_ids, image_data, self.default_sampling,
             return_logprob, logprob_start_len, top_logprobs_num, **fields,
         )  # fmt: skip
         running = self._submit_all(requests)
@@ -188,6 +188,11 @@ class Engine:
         self._grammar_runner.check(spec, text)
 
     # The engine itself
+
+    @property
+    def metrics(self) -> Metrics:
+        """Counters and histograms, as the loop keeps them: for an exporter."""
+        return self._metrics
 
     def stats(self) -> dict[str, float]:
         """Counters and times since the start, and what runs, waits and is cached now."""

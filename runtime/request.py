@@ -6,6 +6,7 @@ In: outputs, from the loop's thread. Out: the same outputs, to whoever waits, it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -51,18 +52,14 @@ class Request:
         return self._latest
 
     def result(self, timeout: float | None = None) -> RequestOutput:
-        """Wait for the end. TimeoutError leaves the request running; RequestAborted and errors of the request are
-        raised.
-        """
+        """Wait for the end. Raises RequestAborted or what went wrong; TimeoutError leaves the request running."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._done, timeout):
                 raise TimeoutError(f"request {self.request_id} is not done after {timeout} s; it goes on")
         return self._finished()
 
     def outputs(self) -> Iterator[RequestOutput]:
-        """Outputs as they come, the last one finished. Each holds all there is; a slow reader sees fewer, not older
-        ones.
-        """
+        """Outputs as they come, the last one finished. Each holds all there is: a slow reader sees fewer of them."""
         with self._changed:
             self._num_readers += 1
         seen = 0
@@ -83,12 +80,8 @@ class Request:
 
     async def __aiter__(self) -> AsyncIterator[RequestOutput]:
         """As `outputs`, for `async for`. Leaving the loop early does not abort."""
-        loop, woken = asyncio.get_running_loop(), asyncio.Event()
-
-        def wake(_: object) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(woken.set)
-
+        woken = asyncio.Event()
+        wake = _waker(asyncio.get_running_loop(), woken)
         self._listeners.append(wake)
         self.add_done_callback(wake)
         seen = 0
@@ -106,14 +99,8 @@ class Request:
 
     async def completed(self) -> RequestOutput:
         """As `result`, for `await`."""
-        loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-
-        def end(_: object) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(ended.set)
-
-        self.add_done_callback(end)
+        self.add_done_callback(_waker(asyncio.get_running_loop(), ended))
         await ended.wait()
         return self._finished()
 
@@ -167,6 +154,16 @@ class Request:
         for callback in callbacks:
             _call(callback, self, raised)
         return raised
+
+
+def _waker(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> Callable[[object], None]:
+    """Sets the event from another thread."""
+
+    def wake(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
+            loop.call_soon_threadsafe(event.set)
+
+    return wake
 
 
 def _call(callback: Callable[..., None], argument: object, raised: list[BaseException]) -> None:

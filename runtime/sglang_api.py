@@ -1,6 +1,4 @@
-"""SGLang's names for requests and results: from its `sampling_params` dicts, and to its result dicts. Only
-translation.
-"""
+"""SGLang's names for requests and results: from its `sampling_params` dicts, and to its result dicts. No more."""
 
 from __future__ import annotations
 
@@ -64,8 +62,6 @@ def sampling_of(
             values[_RENAMED.get(name, name)] = value
     if len(constraints) > 1:
         raise RequestError("sampling_params may have one of json_schema, regex and ebnf, not several")
-    if values.get("min_tokens", 0) > values["max_tokens"] and "max_new_tokens" not in (params or {}):
-        values["max_tokens"] = values["min_tokens"]
     return SamplingParams(**values), constraints[0] if constraints else None
 
 

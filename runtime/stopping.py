@@ -75,9 +75,7 @@ class StoppingText:
         return self._pieces[0] if self._pieces else ""
 
     def feed(self, piece: str, active: bool = True) -> str | None:
-        """Add text. Returns the stop that ended it, if one did: the text is then final. `active=False` looks for
-        none.
-        """
+        """Add text. Returns the stop that ended it, if one did: the text is then final. active: whether to look."""
         if not active:
             self._show(self._held + piece)
             self._held = ""

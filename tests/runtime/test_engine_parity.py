@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,30 @@ def test_greedy_equals_generate(expected: tuple[str, list[list[int]]], settings:
         assert stats["cache_hit_tokens"] > 0
         if "kv_cache_bytes" in settings:
             assert stats["evicted_pages"] > 0
+
+
+def test_random_schedules_change_nothing(expected: tuple[str, list[list[int]]]) -> None:
+    """Arrivals, forks of answers, aborted neighbours, preemption and eviction: the same tokens."""
+    path, outputs = expected
+    rng = random.Random(3)
+    pool = pool_bytes(path, tokens=200, page_size=4)
+    settings: dict[str, Any] = {"page_size": 4, "kv_cache_bytes": pool, "max_num_batched_tokens": 40}
+    with Engine(path, dtype="float32", num_threads=1, **settings) as engine:
+        running = []
+        for prompt, tokens in zip(prompts_of(0), outputs, strict=True):
+            cut = rng.randrange(len(tokens))
+            noise = tuple(rng.randrange(3, 259) for _ in range(rng.randrange(1, 60)))
+            noisy = SamplingParams(max_tokens=30, seed=1, ignore_eos=True)
+            neighbour = engine.submit(GenerateRequest(prompt=noise, sampling=noisy))
+            running.append((engine.submit(greedy(prompt)), tokens))
+            running.append((engine.submit(greedy(prompt + tuple(tokens[:cut]))), tokens[cut:]))
+            if rng.random() < 0.5:
+                time.sleep(rng.random() * 0.02)
+                neighbour.abort()
+        for request, tokens in running:
+            assert list(request.result(60).outputs[0].token_ids)[: len(tokens)] == tokens
+        stats = engine.stats()
+        assert stats["evicted_pages"] > 0 and stats["cache_hit_tokens"] > 0
 
 
 def pool_bytes(path: str, tokens: int, page_size: int) -> int:
