@@ -25,6 +25,8 @@ from grammars.json_schema.strings import KeyLexeme
 from grammars.regex import Language
 
 NO_PATTERN: Cell = frozenset()
+VIEWS_FILLED = 16
+"""Sets of names whose rows are made at once. Where there are more, each is met too seldom."""
 
 
 class Keys:
@@ -131,7 +133,8 @@ class KeyRows:
             view = lexeme if allowed is None else lexeme.restrict(allowed)
             is_open = self._frames.remembers and (allowed is None or max(allowed) >= len(names))
             keys = self._keys[key] = Keys(view, classes, is_open)
-            self._rows.fill_together(keys, *keys.listed(), QUOTE)
+            if len(self._keys) <= VIEWS_FILLED:
+                self._rows.fill_together(keys, *keys.listed(), QUOTE)
         return self._rows.local(keys, keys.start)
 
     def _listed_local(self, names: tuple[str, ...], allowed: frozenset[int]) -> int:
