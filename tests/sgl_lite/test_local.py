@@ -149,7 +149,7 @@ def test_streamed_pieces_join(engine: sgl.Engine) -> None:
     whole = "".join(state.text_iter())
     assert whole == state.text() and "".join(state.text_iter("b")) == state["b"]
     state = program.stream()
-    assert "".join(state.text_iter("a")) == state["a"]
+    assert "".join(state.text_iter("a")) == state.sync()["a"]
 
 
 def test_cancel_leaves_nothing_behind(engine: sgl.Engine) -> None:
