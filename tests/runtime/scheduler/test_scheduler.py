@@ -13,7 +13,8 @@ from runtime.api import SamplingParams
 from runtime.cache.prefix_cache import PrefixCache
 from runtime.scheduler.branch import Branch
 from runtime.scheduler.policy import POLICIES
-from runtime.scheduler.scheduler import Scheduler
+from runtime.scheduler.scheduler import REORDER_AFTER, Scheduler
+from runtime.scheduler.waiting import PATIENCE
 from tests.runtime.fake_model import FakeRunner, FakeSampler, expected_output, expected_scores
 
 VOCAB = 5
@@ -294,14 +295,14 @@ def test_priority_goes_first_and_age_counts() -> None:
 def test_nobody_is_overtaken_for_ever() -> None:
     driver = Driver(num_pages=400, page_size=1, budget=64, max_seqs=1)
     shared = [1] * 20
-    driver.submit([*shared, 0], SamplingParams(max_tokens=1))
+    for last in range(40):
+        driver.submit([*shared, last % 5], SamplingParams(max_tokens=1))
     lonely = driver.submit([2, 2, 2], SamplingParams(max_tokens=1))
-    for i in range(2000):
-        driver.submit([*shared, i % 5], SamplingParams(max_tokens=1))
+    while lonely not in driver.done:
+        driver.submit([*shared, len(driver.done) % 5], SamplingParams(max_tokens=1))
         driver.step()
-        if lonely not in driver.live.values():
-            break
-    assert lonely in driver.done
+        assert len(driver.done) <= PATIENCE + 2 * REORDER_AFTER + 40
+    assert len(driver.done) > PATIENCE
     for branch in list(driver.live.values()):
         driver.scheduler.finish(branch)
 
