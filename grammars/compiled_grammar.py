@@ -5,7 +5,7 @@ In: an automaton. Out: matchers, one a request, and what holds before the first 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,17 @@ from grammars.vocabulary import Vocabulary
 class CompiledGrammar:
     """Immutable to its users. Inside it learns states and masks as they are reached; safe for threads."""
 
-    def __init__(self, spec: Spec, automaton: ByteAutomaton, vocabulary: Vocabulary, limits: Limits) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        automaton: ByteAutomaton,
+        vocabulary: Vocabulary,
+        limits: Limits,
+        renew: Callable[[], ByteAutomaton] | None = None,
+    ) -> None:
+        """renew: makes the automaton anew, for when what has been learnt about this one takes half the memory."""
         self.spec = spec
+        self._renew = renew
         self.vocabulary = vocabulary
         self.limits = limits
         self._automaton = automaton
@@ -55,6 +64,10 @@ class CompiledGrammar:
         Raises ConformError if no text of the constraint begins with the prefix, BudgetError if no completion is known
         that fits.
         """
+        if self._renew is not None and self.nbytes > self.limits.memory_bytes // 2:
+            # Matchers that are under way keep the old one.
+            self._automaton = self._renew()
+            self._masks = TokenMasks(self._automaton, self.vocabulary, self.limits)
         state = self._state_after(prefix.encode() if isinstance(prefix, str) else prefix)
         if budget is not None and not self._masks.fits(state, budget):
             raise BudgetError(budget, self._needed(state))

@@ -10,6 +10,7 @@ import ctypes
 import threading
 import time
 from collections import OrderedDict
+from functools import partial
 
 from grammars.compiled_grammar import CompiledGrammar
 from grammars.errors import CompileCancelledError, ConstraintLimitError
@@ -77,9 +78,8 @@ class _Compile(threading.Thread):
 
     def run(self) -> None:
         try:
-            grammar = CompiledGrammar(
-                self._spec, automaton_of(self._spec, self._limits), self._vocabulary, self._limits
-            )
+            renew = partial(automaton_of, self._spec, self._limits)
+            grammar = CompiledGrammar(self._spec, renew(), self._vocabulary, self._limits, renew)
             grammar.prepare(min(_PREPARED_SECONDS, self._limits.compile_seconds / 2))
             self._grammar = grammar
         except BaseException as error:  # handed to the thread that waits

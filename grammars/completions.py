@@ -34,6 +34,7 @@ class Completions:
         self._trie = vocabulary.trie
         self._missing = vocabulary.missing_bytes
         self._costs: dict[int, int] = {}
+        self._bytes: dict[int, int] = {}
         self._detours: dict[int, tuple[int, ...]] = {}
         """plans of states whose witness has no tokens, found by search"""
 
@@ -62,9 +63,18 @@ class Completions:
         if tokens < 0:
             return False
         cost = self._costs.get(state)
-        if cost is None and not self._missing and self._transitions.min_bytes(state) <= tokens:
+        if cost is None and not self._missing and self.min_bytes(state) <= tokens:
             return True
         return self.tokens(state) <= tokens
+
+    def min_bytes(self, state: int) -> int:
+        """Bytes of the witness of `state`."""
+        least = self._bytes.get(state)
+        if least is None:
+            if len(self._bytes) >= _REMEMBERED:
+                self._bytes.clear()
+            least = self._bytes[state] = self._transitions.min_bytes(state)
+        return least
 
     def _count(self, state: int) -> int:
         plan = self._cut(self._transitions.witness(state))

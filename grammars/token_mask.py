@@ -57,7 +57,7 @@ class TokenMasks:
     def __init__(self, automaton: ByteAutomaton, vocabulary: Vocabulary, limits: Limits) -> None:
         self.vocabulary = vocabulary
         self.lock = _AUTOMATA_LOCK
-        self.transitions = Transitions(automaton, vocabulary)
+        self.transitions = Transitions(automaton, vocabulary, limits.memory_bytes)
         self._walk = TrieWalk(self.transitions, vocabulary)
         self.completions = Completions(self._walk, self.transitions, vocabulary)
         self._forced = ForcedText(self.transitions, vocabulary)
@@ -184,7 +184,7 @@ class TokenMasks:
         if self._partial:
             costs = self._landings_of(state).costs
             return int(costs[costs < kernel.IMPOSSIBLE].max(initial=0))
-        return max(map(self.transitions.min_bytes, self._walk.landings(state).tolist()), default=0)
+        return max(map(self.completions.min_bytes, self._walk.landings(state).tolist()), default=0)
 
     def _make_tight(self, state: int, tokens: int) -> Row:
         found = self._landings_of(state)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from grammars import mask_kernels as kernel
 from grammars.automaton import CROSS, DEAD, LOCAL_MASK, UNFILLED, ByteAutomaton
+from grammars.errors import ConstraintLimitError
 from grammars.token_trie import TokenTrie
 from grammars.vocabulary import Vocabulary
 
@@ -24,8 +25,11 @@ class Transitions:
     Every question to the automaton goes through here, since any answer may move its tables.
     """
 
-    def __init__(self, automaton: ByteAutomaton, vocabulary: Vocabulary | None = None) -> None:
+    def __init__(
+        self, automaton: ByteAutomaton, vocabulary: Vocabulary | None = None, memory_bytes: int | None = None
+    ) -> None:
         self.automaton = automaton
+        self._memory_bytes = memory_bytes
         self.tables = np.zeros(kernel.FIELDS, dtype=np.int64)
         self.address: int = self.tables.ctypes.data
         if vocabulary is not None:
@@ -57,6 +61,7 @@ class Transitions:
             if table.dtype != np.int32 or exits.dtype != np.int32 or not table.flags.c_contiguous:
                 raise TypeError(f"{type(self.automaton).__name__}: table and exits must be contiguous int32")
             self._table, self._exits = table, exits
+            self._check_memory()
             self.tables[kernel.TABLE] = table.ctypes.data
             self.tables[kernel.EXITS] = exits.ctypes.data
 
@@ -159,12 +164,19 @@ class Transitions:
         rows = self._crossings[count : self._crossing_count]
         return np.unique(rows[rows != DEAD]).tolist(), self._crossing_count
 
+    def _check_memory(self) -> None:
+        if self._memory_bytes is not None and self.nbytes > self._memory_bytes:
+            raise ConstraintLimitError(
+                f"the tables of the constraint take more than {self._memory_bytes >> 20} MB (Limits.memory_bytes)"
+            )
+
     def _keep_crossing(self, key: int, row: NDArray[np.int64]) -> None:
         index = self._crossing_count
         if index == len(self._crossings):
             self._crossings = np.concatenate([self._crossings, np.empty_like(self._crossings)])
             self.tables[kernel.CROSSINGS] = self._crossings.ctypes.data
             self._rehash(2 * len(self._keys))
+            self._check_memory()
         self._crossings[index] = row
         kernel.insert_key(self._keys, self._rows, key, index)
         self._crossing_count += 1

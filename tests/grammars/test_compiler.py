@@ -79,6 +79,22 @@ def test_cache_is_by_spec_vocabulary_and_limits_and_bounded_by_memory() -> None:
     assert sum(grammar.nbytes for grammar in compiler._grammars.values()) <= 1 << 20
 
 
+def test_a_grammar_that_has_grown_too_large_begins_anew() -> None:
+    spec = Choice([f"{n:05} {n * n}" for n in range(3_000)])
+    grammar = Compiler().compile(spec, BYTES, Limits(memory_bytes=4 << 20))
+    under_way = grammar.matcher(prefix="0")
+    for n in range(1_500):
+        assert grammar.matcher(prefix=f"{n:05} {n * n}").is_complete()
+        assert grammar.nbytes <= 4 << 20
+    assert under_way.advance(ord("1")) and not under_way.advance(ord("x"))
+
+
+def test_tables_that_one_text_makes_too_large_are_an_error() -> None:
+    texts = ["".join(chr(97 + (n * k) % 26) for k in range(2_000)) for n in range(5)]
+    with pytest.raises(ConstraintLimitError, match="more than 1 MB"):
+        Compiler().compile(Choice(texts), BYTES, Limits(memory_bytes=1 << 20)).matcher(prefix=texts[3])
+
+
 def test_many_threads_may_compile_the_same() -> None:
     found: list[object] = []
     spec = Choice(["one", "two", Regex("[a-z]+3")])

@@ -11,7 +11,8 @@ import pytest
 
 from grammars import apply_masks
 from grammars.automaton import ByteAutomaton, pack
-from grammars.limits import DEFAULT_LIMITS, Limits
+from grammars.limits import DEFAULT_LIMITS
+from grammars.row_memo import RowMemo
 from grammars.texts import TextsAutomaton
 from grammars.token_mask import TokenMasks
 from grammars.token_trie import TokenTrie
@@ -78,7 +79,8 @@ def test_landings_are_where_the_tokens_lead(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_equal_rows_are_stored_once_and_memory_is_bounded() -> None:
     vocabulary, automaton = toy_vocabulary(), ToyLists(10_000)
-    masks = TokenMasks(automaton, vocabulary, Limits(memory_bytes=1))
+    masks = TokenMasks(automaton, vocabulary, DEFAULT_LIMITS)
+    masks._memo = RowMemo(vocabulary.mask_width, memory_bytes=1)
     inside = [masks.transitions.step(context << 32, ord('"')) for context in range(1, 1000)]
     rows = [masks.row(state) for state in inside]
     assert len({id(row) for row in rows[50:60]}) == 1
