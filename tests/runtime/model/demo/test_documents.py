@@ -10,7 +10,7 @@ import pytest
 
 from runtime.model.demo import question_tasks, record_tasks, words
 from runtime.model.demo.data import as_chat, documents, of_task
-from runtime.model.demo.records import KINDS, PERSON, draw_record, fields_of
+from runtime.model.demo.records import KINDS, draw_record, fields_of
 from runtime.model.demo.words import Dice
 
 JSON_TASKS = [
@@ -96,7 +96,3 @@ def test_a_chat_asks_the_same_and_ends_with_the_assistant() -> None:
             assert document.prompt.strip() in chat.prompt
             assert chat.prompt.endswith("<|assistant|>")
             assert chat.answer == document.answer.strip()
-
-
-def test_people_are_of_the_person_kind() -> None:
-    assert draw_record(dice(6), PERSON).kind is PERSON

