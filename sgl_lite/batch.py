@@ -25,28 +25,39 @@ class Progress(Protocol):
 
 
 def run_all(
-    start: Callable[[Job], ProgramState], jobs: Sequence[Job], num_threads: int | str, progress_bar: bool, title: str
+    begin: Callable[[], ProgramState],
+    execute: Callable[[ProgramState, Job], None],
+    jobs: Sequence[Job],
+    num_threads: int | str,
+    progress_bar: bool,
+    title: str,
 ) -> Iterator[ProgramState]:
-    """The jobs' states, in order, each when its program is done.
+    """The jobs' states, in order, each when its program is done. Leaving early cancels all that is under way.
 
-    start: executes a program's function and keeps its errors in the state.
+    begin: makes a job's state. execute: runs the program's function on it, and keeps its errors in it.
     """
     threads = _threads(num_threads, len(jobs))
-    return _run_all(start, jobs, threads, progress_bar, title)
+    return _run_all(begin, execute, jobs, threads, progress_bar, title)
 
 
 def _run_all(
-    start: Callable[[Job], ProgramState], jobs: Sequence[Job], threads: int, progress_bar: bool, title: str
+    begin: Callable[[], ProgramState],
+    execute: Callable[[ProgramState, Job], None],
+    jobs: Sequence[Job],
+    threads: int,
+    progress_bar: bool,
+    title: str,
 ) -> Iterator[ProgramState]:
     if not jobs:
         return
+    begun: list[ProgramState] = []
     results: list[Future[ProgramState]] = [Future() for _ in jobs]
     bar: AbstractContextManager[Progress] = _bar(title, len(jobs)) if progress_bar else nullcontext(lambda: None)
     with bar as advance, ThreadPoolExecutor(threads, thread_name_prefix=f"batch {title}") as pool:
 
-        def execute(job: Job, result: Future[ProgramState]) -> None:
+        def run(state: ProgramState, job: Job, result: Future[ProgramState]) -> None:
             try:
-                state = start(job)
+                execute(state, job)
             except BaseException as error:  # handed to whoever takes the result
                 result.set_exception(error)
                 return
@@ -57,12 +68,18 @@ def _run_all(
 
             state.interpreter.when_idle(done)
 
-        submitted = 0
-        for taken, result in enumerate(results):
-            while submitted < min(len(jobs), taken + MAX_OPEN):
-                pool.submit(execute, jobs[submitted], results[submitted])
-                submitted += 1
-            yield result.result()
+        try:
+            for taken, result in enumerate(results):
+                while len(begun) < min(len(jobs), taken + MAX_OPEN):
+                    index = len(begun)
+                    begun.append(begin())
+                    pool.submit(run, begun[index], jobs[index], results[index])
+                yield result.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for state in begun:
+                state.cancel()
+            raise
 
 
 async def run_all_async(

@@ -158,11 +158,6 @@ class SglFunction:
         jobs = [self._bound(*_as_call(item)) for item in batch_kwargs]
         options = {"backend": backend_of(backend) if jobs else None, "timeout": timeout}
 
-        def start(arguments: inspect.BoundArguments) -> ProgramState:
-            state = self._start(options, settings)
-            self._execute(state, arguments, keep_errors=True)
-            return state
-
         if self.is_async:
 
             async def start_async(arguments: inspect.BoundArguments) -> ProgramState:
@@ -172,7 +167,16 @@ class SglFunction:
 
             done = asyncio.run(run_all_async(start_async, jobs, progress_bar, self.func.__name__))
             return iter(done) if generator_style else done
-        states = run_all(start, jobs, num_threads, progress_bar, self.func.__name__)
+
+        def begin() -> ProgramState:
+            state = self._start(options, settings)
+            state.interpreter.run.thread = -1  # until the body says which it is
+            return state
+
+        def execute(state: ProgramState, arguments: inspect.BoundArguments) -> None:
+            self._execute(state, arguments, keep_errors=True)
+
+        states = run_all(begin, execute, jobs, num_threads, progress_bar, self.func.__name__)
         return states if generator_style else list(states)
 
     def trace(self, *, backend: Any = None, **arguments: Any) -> TracerProgramState:
@@ -205,13 +209,14 @@ class SglFunction:
     def _execute(self, state: ProgramState, arguments: inspect.BoundArguments, keep_errors: bool = False) -> None:
         """Run the function's body in this thread. `keep_errors`: they stop the state instead of being raised here."""
         interpreter = state.interpreter
-        interpreter.run.thread = threading.get_ident()
+        interpreter.run.body_begins()
         try:
             state.ret_value = self.func(state, *arguments.args, **arguments.kwargs)
             interpreter.settle()
-        except Exception as error:
+        except BaseException as error:  # of an interruption too: nobody waits for the answers any more
             interpreter.fail(error)
-            if not keep_errors:
+            interpreter.run.cancel()
+            if not keep_errors or not isinstance(error, Exception):
                 raise
         finally:
             interpreter.run.thread = None
@@ -222,12 +227,17 @@ class SglFunction:
     ) -> None:
         """As `_execute`, of an `async` body."""
         interpreter = state.interpreter
-        interpreter.run.thread, interpreter.run.in_event_loop = threading.get_ident(), True
+        interpreter.run.body_begins()
+        interpreter.run.in_event_loop = True
         try:
             state.ret_value = await self.func(state, *arguments.args, **arguments.kwargs)
             interpreter.settle()
+        except asyncio.CancelledError:
+            interpreter.run.cancel()
+            raise
         except Exception as error:
             interpreter.fail(error)
+            interpreter.run.cancel()
             if not keep_errors:
                 raise
         finally:

@@ -52,6 +52,11 @@ class Run:
         self._lock = threading.Lock()
         self._pending: dict[object, Pending | None] = {}
 
+    def body_begins(self) -> None:
+        """The program's body is executed from now on, by this thread: the time begins to count."""
+        self.thread = threading.get_ident()
+        self.deadline = None if self.timeout is None else time.monotonic() + self.timeout
+
     def may_settle(self) -> bool:
         """Whether a read in this thread means that the program itself waits."""
         return self.thread is None or self.thread == threading.get_ident()

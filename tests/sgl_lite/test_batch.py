@@ -62,6 +62,24 @@ def test_generator_style(backend: FakeBackend) -> None:
     assert [s.ret_value for s in states] == [0, 1, 2, 3, 4]
 
 
+def test_leaving_early_cancels_the_rest(backend: FakeBackend) -> None:
+    begun: list[sgl.ProgramState] = []
+
+    @sgl.function
+    def gated(s, i):
+        begun.append(s)
+        if i > 0:
+            backend.gate.clear()
+        s += sgl.gen("x")
+        return s["x"]
+
+    states = gated.run_batch([(i,) for i in range(4)], generator_style=True, num_threads=1)
+    assert next(states).ret_value == "an answer"
+    states.close()  # type: ignore[union-attr]
+    backend.gate.set()
+    assert all(isinstance(s.error(), sgl.ProgramCancelled) for s in begun[1:])
+
+
 def test_progress_bar(backend: FakeBackend, capfd: pytest.CaptureFixture[str]) -> None:
     program.run_batch([(i,) for i in range(5)], progress_bar=True)
     assert "5/5" in capfd.readouterr().err
