@@ -14,6 +14,12 @@ from runtime.errors import RequestError
 from runtime.kernels import huge_pages
 from runtime.kernels.contract import AttentionLayer
 
+_TOUCHED_AT_START = 512 << 20
+"""Bytes of a tensor up to which memory is taken at once; above, as it is used, so that a large pool costs nothing
+unused.
+"""
+_SYSTEM_PAGE = 4096
+
 
 class KVPool:
     """`keys[i]`: [num_pages * page_size, kv_heads, key_dim] of layer i; `values[i]`: the same with value_dim.
@@ -79,5 +85,8 @@ def pages_in(num_bytes: int, layers: Sequence[AttentionLayer], page_size: int, d
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     if device.type == "cpu":
-        return huge_pages.zeros(shape, dtype)
+        pool = huge_pages.zeros(shape, dtype)
+        if pool.nbytes <= _TOUCHED_AT_START:
+            pool.view(-1)[:: _SYSTEM_PAGE // dtype.itemsize] = 0
+        return pool
     return torch.zeros(shape, dtype=dtype, device=device)

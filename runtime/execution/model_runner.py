@@ -40,9 +40,9 @@ class ModelRunner:
         self._device = model.device
         self.page_size = config.page_size
         self.num_pages = pages_in(_kv_bytes(model, config), model.layers, config.page_size, model.dtype)
-        self.pool = KVPool(model.layers, self.num_pages, config.page_size, model.dtype, model.device)
         self.ops = CpuOps(model.dtype, compiled=model.device.type == "cpu")
         self.decoder = self._fused(model) if model.device.type == "cpu" else None
+        self.pool = KVPool(model.layers, self.num_pages, config.page_size, model.dtype, model.device)
 
     @torch.inference_mode()
     def forward(self, batch: ScheduledBatch) -> torch.Tensor:

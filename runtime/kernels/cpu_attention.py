@@ -62,10 +62,16 @@ class CpuAttention:
         dtype = score_dtype(query.dtype)
         total = (query.new_zeros(shape, dtype=dtype), query.new_full(shape[:2], float("-inf"), dtype=dtype))
         for piece in plan.pieces:
-            merge(total, piece.rows, piece.attend(layer, query[piece.rows], keys, values))
+            self._merge(total, piece.rows, piece.attend(layer, query[piece.rows], keys, values))
         if sinks is not None:
             add_sinks(total, sinks)
         return total[0].to(query.dtype)
+
+    def _merge(self, total: Part, rows: Index, part: Part) -> None:
+        if self._ops.merges(total[0]):
+            self._ops.merge(*total, rows, *part)
+        else:
+            merge(total, rows, part)
 
     def _plan(self, reach: Reach) -> _Plan:
         plan = self._plans.get(reach)
@@ -88,8 +94,10 @@ class _Plan:
     def __init__(self, plan: AttentionPlan, reach: Reach, num_rows: int, ops: CpuOps) -> None:
         self.pieces: list[_Shared | _Padded | _Causal | _Masked] = [_Shared.of(s) for s in plan.segments]
         self.pieces.extend(_Padded.of(d, ops) for d in plan.decodes)
-        for block in plan.blocks:
-            self.pieces.extend(_block_pieces(block, reach))
+        if reach == (None, None):
+            self.pieces.extend(_causal_pieces(plan.blocks))
+        else:
+            self.pieces.extend(_Masked.of(block, reach) for block in plan.blocks)
         rows_in_pieces = sum(piece.num_rows for piece in self.pieces)
         self.merges = rows_in_pieces != num_rows
         self.whole = self.pieces[0] if len(self.pieces) == 1 and self.pieces[0].rows == slice(0, num_rows) else None
@@ -148,14 +156,21 @@ class _Padded:
 
 @dataclass(frozen=True, slots=True)
 class _Causal:
-    """Rows of one request that see the slots up to their own."""
+    """Rows of requests that compute equally many tokens, and see those of their own request up to their own."""
 
-    rows: slice
+    rows: Index
     num_rows: int
     slots: Index
+    num_requests: int
+
+    @classmethod
+    def of(cls, blocks: list[Block]) -> _Causal:
+        rows = np.concatenate([np.arange(block.begin, block.end) for block in blocks])
+        slots = np.concatenate([block.slots[block.start - block.first_key :] for block in blocks])
+        return cls(_index(rows), len(rows), _index(slots), len(blocks))
 
     def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
-        return attend_causal(layer, query, _take(keys, self.slots), _take(values, self.slots))
+        return attend_causal(layer, query, _take(keys, self.slots), _take(values, self.slots), self.num_requests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,20 +182,26 @@ class _Masked:
     slots: Index
     mask: torch.Tensor
 
+    @classmethod
+    def of(cls, block: Block, reach: Reach) -> _Masked:
+        count = block.end - block.begin
+        mask = visible(*reach, block.start, count, len(block.slots), block.first_key)
+        return cls(slice(block.begin, block.end), count, _index(block.slots), mask)
+
     def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
         return attend_masked(layer, query, _take(keys, self.slots), _take(values, self.slots), self.mask)
 
 
-def _block_pieces(block: Block, reach: Reach) -> Iterator[_Shared | _Causal | _Masked]:
-    rows, count = slice(block.begin, block.end), block.end - block.begin
-    if reach != (None, None):
-        mask = visible(*reach, block.start, count, len(block.slots), block.first_key)
-        yield _Masked(rows, count, _index(block.slots), mask)
-        return
-    cached = block.start - block.first_key
-    if cached:
-        yield _Shared(rows, count, _index(block.slots[:cached]))
-    yield _Causal(rows, count, _index(block.slots[cached:]))
+def _causal_pieces(blocks: list[Block]) -> Iterator[_Shared | _Causal]:
+    """What each request has cached of its own; and its new tokens, together with those of requests with as many."""
+    alike: dict[int, list[Block]] = {}
+    for block in blocks:
+        count, cached = block.end - block.begin, block.start - block.first_key
+        if cached:
+            yield _Shared(slice(block.begin, block.end), count, _index(block.slots[:cached]))
+        alike.setdefault(count, []).append(block)
+    for group in alike.values():
+        yield _Causal.of(group)
 
 
 def _index(numbers: NDArray[np.int64]) -> Index:

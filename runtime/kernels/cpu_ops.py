@@ -113,13 +113,24 @@ class CpuOps:
         )  # fmt: skip
         return out, lse
 
+    def merges(self, out: torch.Tensor) -> bool:
+        """Whether `merge` can be used on it."""
+        return self.ready and out.dtype == torch.float32 and out.shape[2] % cpu_native.LANES == 0
+
     def merge(
-        self, out: torch.Tensor, lse: torch.Tensor, rows: NDArray[np.int64], part: torch.Tensor, part_lse: torch.Tensor
+        self,
+        out: torch.Tensor,
+        lse: torch.Tensor,
+        rows: slice | torch.Tensor,
+        part: torch.Tensor,
+        part_lse: torch.Tensor,
     ) -> None:
-        """Adds what rows[i] got from other keys to out [*, heads, dim] and lse [*, heads], both float32."""
-        cpu_native.merge_parts(
-            array_of(out), array_of(lse), rows, array_of(part.contiguous()), array_of(part_lse.contiguous())
-        )
+        """Adds what the i-th of `rows` got from other keys, part[i], to out [*, heads, dim] and lse [*, heads],
+        float32.
+        """
+        numbers = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else array_of(rows)
+        arrays = (array_of(part.contiguous()), array_of(part_lse.contiguous()))
+        cpu_native.merge_parts(array_of(out), array_of(lse), numbers, *arrays)
 
     def _compile(self) -> None:
         try:

@@ -67,12 +67,13 @@ class DenseDecoder:
         decoder = model.get_decoder()
         self._ops = ops
         self._rotary = decoder.rotary_emb
-        self._embedding = decoder.embed_tokens.weight
-        self._final_norm = decoder.norm.weight
         self._epsilon = _epsilon(decoder.norm) or 0.0
-        head = model.get_output_embeddings()
-        self._head = PackedLinear(head.weight.detach(), None, pack)
+        # Every weight is copied before any is packed: then the checkpoint's file is no longer mapped into memory.
         self._stacks = _Stacks(decoder.layers)
+        _own_the_rest(model, self._stacks)
+        self._embedding = decoder.embed_tokens.weight.detach()
+        self._final_norm = decoder.norm.weight.detach()
+        self._head = PackedLinear(model.get_output_embeddings().weight.detach(), None, pack)
         self._layers = [_layer(layer, i, self._stacks, pack) for i, layer in enumerate(decoder.layers)]
         self._scalings = np.array([layer.attention.scaling for layer in self._layers])
         self._windows = [layer.attention.sliding_window for layer in self._layers]
@@ -100,11 +101,12 @@ class DenseDecoder:
         ops, epsilon = self._ops, self._epsilon
         x = F.embedding(input_ids[0], self._embedding)
         cos, sin = self._angles(x, position_ids)
+        # Modules are called past their hooks: they have none, and a step makes more than a hundred such calls.
         for layer in self._layers:
-            qkv = layer.qkv(ops.rms_norm(x, layer.input_norm, epsilon))
-            x = layer.output(attention.attend_merged(layer.attention, qkv, cos, sin), x)
-            gated = ops.silu_multiply(layer.gate_up(ops.rms_norm(x, layer.post_norm, epsilon)))
-            x = layer.down(gated, x)
+            qkv = layer.qkv.forward(ops.rms_norm(x, layer.input_norm, epsilon))
+            x = layer.output.forward(attention.attend_merged(layer.attention, qkv, cos, sin), x)
+            gated = ops.silu_multiply(layer.gate_up.forward(ops.rms_norm(x, layer.post_norm, epsilon)))
+            x = layer.down.forward(gated, x)
         if len(rows) < x.shape[0]:
             x = x[rows]
         return self._head(ops.rms_norm(x, self._final_norm, epsilon))
@@ -140,7 +142,7 @@ class DenseDecoder:
             array_of(stacks.down),
             array_of(stacks.norms),
             self._epsilon,
-            array_of(self._final_norm.detach()),
+            array_of(self._final_norm),
             array_of(self._head.weight.detach()),
             self._scalings,
             np.array(first, dtype=np.int64),
@@ -185,6 +187,14 @@ def _stacked(layers: Any, parts: Any) -> torch.Tensor:
             part.weight = nn.Parameter(stack[i, begin:end], requires_grad=False)
             begin = end
     return stack
+
+
+def _own_the_rest(model: nn.Module, stacks: _Stacks) -> None:
+    """Copies what is in no stack: embeddings, norms, biases. Weights that are tied stay so."""
+    stacked = {s.untyped_storage().data_ptr() for s in (stacks.qkv, stacks.output, stacks.gate_up, stacks.down)}
+    for parameter in model.parameters():
+        if parameter.untyped_storage().data_ptr() not in stacked:
+            parameter.data = huge_pages.zeros(tuple(parameter.shape), parameter.dtype).copy_(parameter.data)
 
 
 def _layer(layer: Any, index: int, stacks: _Stacks, pack: bool) -> _Layer:

@@ -5,6 +5,7 @@ The only place that reads checkpoints. Knows nothing of requests, pages or steps
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +71,8 @@ def load(config: EngineConfig) -> LoadedModel:
 
 
 def _load(config: EngineConfig) -> LoadedModel:
+    # torch then takes large tensors in huge pages (packed weights are read whole at every step); it looks once, early.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     path = _model_path(config)
     hub = {"revision": config.revision, "token": config.token, "trust_remote_code": config.trust_remote_code}
     model_config = _read(config, path, "configuration", lambda: AutoConfig.from_pretrained(path, **hub))

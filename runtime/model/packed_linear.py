@@ -30,8 +30,11 @@ class PackedLinear(nn.Module):
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         """With `residual` [..., out]: the sum with it."""
         if x.numel() > self._packed_rows * self.in_features:
-            out = F.linear(x, self.weight, self.bias)
-            return out if residual is None else out.add_(residual)
+            if residual is None:
+                return F.linear(x, self.weight, self.bias)
+            if self.bias is None and x.dim() == 2:
+                return torch.addmm(residual, x, self.weight.t())
+            return F.linear(x, self.weight, self.bias).add_(residual)
         if residual is None:
             return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
         return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self._packed, self.bias, "add")
