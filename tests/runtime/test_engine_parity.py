@@ -61,9 +61,10 @@ def greedy(prompt: tuple[int, ...]) -> GenerateRequest:
         {"page_size": 16, "max_num_seqs": 1},
         {"page_size": 1},
         {"page_size": 16, "max_num_batched_tokens": 24},
-        {"page_size": 4, "small_pool": True},
+        {"page_size": 1, "small_pool": True},
+        {"page_size": 16, "small_pool": True},
     ],
-    ids=["alone", "together-1", "chunked-16", "evicting-4"],
+    ids=["alone", "together-1", "chunked-16", "evicting-1", "evicting-16"],
 )
 def test_greedy_equals_generate(expected: tuple[str, list[list[int]]], settings: dict[str, Any]) -> None:
     path, outputs = expected
