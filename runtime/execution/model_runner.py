@@ -36,7 +36,6 @@ class ModelRunner:
         if config.num_threads is not None:
             torch.set_num_threads(config.num_threads)
         self._module = model.module
-        self._vocab_size = model.vocab_size
         self._device = model.device
         self.page_size = config.page_size
         self.num_pages = pages_in(_kv_bytes(model, config), model.layers, config.page_size, model.dtype)

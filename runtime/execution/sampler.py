@@ -41,6 +41,8 @@ class Sampler:
         masks: int32 [num_samples, ceil(vocab_size / 32)], a row for each request with `samples`, all bits set where
                there is no constraint; None: no constraints.
         """
+        if logits.shape[1] != self._vocab_size:
+            raise ValueError(f"logits are {logits.shape[1]} wide, not {self._vocab_size} as the vocabulary")
         scored = scored_logprobs(logits, batch)
         requests, rows = _drawing(batch)
         if not requests:
