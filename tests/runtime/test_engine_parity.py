@@ -71,7 +71,7 @@ def test_greedy_equals_generate(expected: tuple[str, list[list[int]]], settings:
     settings = {"max_num_seqs": 16, "dtype": "float32", "num_threads": 1, **settings}
     if settings.pop("small_pool", False):
         settings["kv_cache_bytes"] = pool_bytes(
-            path, tokens=144 + 8 * settings["page_size"], page_size=settings["page_size"]
+            path, tokens=160 + 10 * settings["page_size"], page_size=settings["page_size"]
         )
     with Engine(path, **settings) as engine:
         running = [engine.submit(greedy(prompt)) for prompt in prompts_of(0)]
