@@ -318,6 +318,13 @@ class Algebra:
         self._constants.setdefault(number, value)
         return literal(number)
 
+    def none_of(self, constants: Sequence[int]) -> Ref:
+        """The reference of all values but these constants: one literal, however many there are."""
+        if len(constants) < 2:
+            return frozenset(-number for number in constants)
+        values = tuple(self._constants[number] for number in constants)
+        return literal(-self._schemas.made(("one of", *constants), OneOfValues(values)))
+
     def constant_value(self, number: int) -> Any:
         """The value of a constant, by the number in its reference."""
         return self._constants[number]

@@ -36,13 +36,18 @@ class Distinct:
         self._many: dict[Ref, bool] = {}
         self._excluded: dict[tuple[int, object], Ref] = {}
 
-    def items(self, plan: ArrayPlan, state: ArrayState, value: Callable[[Ref], bytes | None]) -> list[bytes] | None:
-        """Items that complete an array in which all must differ; None if there are none."""
+    def items(
+        self, plan: ArrayPlan, state: ArrayState, value: Callable[[Ref], bytes | None], best: bool
+    ) -> list[bytes] | None:
+        """Items that complete an array in which all must differ, none if there are none; short ones, if `best`."""
         wanted = self._wanted(plan, state)
         if wanted is None:
             return None
         if len(wanted) == 1 or all(self.has_many(ref) for ref in wanted):
-            return self._one_by_one(wanted, value)
+            if best:
+                return self._one_by_one(wanted, value)
+            texts = [value(ref) for ref in dict.fromkeys(wanted)]
+            return None if None in texts else [b"0"] * len(wanted)
         lists = [self._listed(ref, len(wanted)) for ref in wanted]
         chosen = _matched(lists)
         return None if chosen is None else [lists[place][rank] for place, rank in enumerate(chosen)]
@@ -53,7 +58,7 @@ class Distinct:
         form = plan.form
         if form.counters and any(count < c.least for c, count in zip(form.counters, counts, strict=True)):
             return self._wanted_by_counters(plan, state)
-        apart = frozenset(-number for number in seen)
+        apart = self._algebra.none_of(seen)
         refs = [both(form.item(place), apart) for place in range(index, form.least)]
         if len(refs) > MAX_LISTED:
             raise UnsupportedConstraintError(f"uniqueItems with minItems above {MAX_LISTED}")
@@ -80,19 +85,23 @@ class Distinct:
         for ref in refs:
             text = value(ref)
             if text is not None and text in items:
-                text = value(both(ref, self._apart(items)))
+                text = self._plain(ref, items) or value(both(ref, self._apart(items)))
             if text is None:
                 return None
             items.append(text)
         return items
 
+    def _plain(self, ref: Ref, items: list[bytes]) -> bytes | None:
+        """A short integer of a reference that is none of the items, without building the set of what is left."""
+        numbers, used = self._algebra.numbers(ref).plain, set(items)
+        found = (n for n in range(2 * MAX_LISTED) if b"%d" % n not in used and numbers.contains(n))
+        number = next(found, None)
+        return None if number is None else b"%d" % number
+
     def _apart(self, texts: list[bytes]) -> Ref:
         """Values that differ from all of these."""
-        ref: Ref = ANYTHING
-        for text in texts:
-            (number,) = self._algebra.constant(loads(text.decode()))
-            ref = both(ref, frozenset((-number,)))
-        return ref
+        numbers = {number for text in texts for number in self._algebra.constant(loads(text.decode()))}
+        return self._algebra.none_of(sorted(numbers))
 
     def excluded(self, plan: ArrayPlan, state: ArrayState) -> Ref:
         """What the next item must not be, so that all later ones still find a value."""

@@ -95,11 +95,11 @@ class Emptiness:
     def array_alive(self, plan: ArrayPlan, state: ArrayState) -> bool:
         if plan.may_close(state):
             return True
-        return self.items(plan, state, self._token) is not None
+        return self.items(plan, state, self._token, False) is not None
 
     def array_rest(self, plan: ArrayPlan, state: ArrayState) -> list[bytes] | None:
         """The items of a shortest completion."""
-        return self.items(plan, state, self.shortest)
+        return self.items(plan, state, self.shortest, True)
 
     # -- equations -------------------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ class Emptiness:
         if bits & ARRAY:
             for form in self._algebra.arrays(ref):
                 plan = self.array_plan(form)
-                items = self.items(plan, plan.start, value)
+                items = self.items(plan, plan.start, value, best)
                 if items is not None:
                     yield b"[" + b",".join(items) + b"]"
         if bits & OBJECT:
@@ -161,12 +161,12 @@ class Emptiness:
 
     # -- arrays ----------------------------------------------------------------------------------
 
-    def items(self, plan: ArrayPlan, state: ArrayState, value: Value) -> list[bytes] | None:
-        """The items of a cheapest completion of an array."""
+    def items(self, plan: ArrayPlan, state: ArrayState, value: Value, best: bool) -> list[bytes] | None:
+        """The items of a cheapest completion of an array; of any one, unless `best`."""
         if plan.may_close(state):
             return []
         if plan.form.unique:
-            return self._distinct.items(plan, state, value)
+            return self._distinct.items(plan, state, value, best)
         if not plan.form.counters and not state[4]:
             return self._plain_items(plan, state, value)
         queue: list[tuple[int, bytes, ArrayState, tuple[bytes, ...]]] = [(0, b"", state, ())]

@@ -233,7 +233,7 @@ class ArrayPlan:
             return
         own = form.item(index)
         if form.unique:
-            own = both(both(own, frozenset(-number for number in seen)), self.excluded(self, state))
+            own = both(both(own, self.algebra.none_of(seen)), self.excluded(self, state))
             unknown = 2 if unknown else 1
         options: list[tuple[Ref, tuple[int, ...]]] = [(own, ())]
         for counter, count in zip(form.counters, counts, strict=True):
