@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from grammars.errors import UnsatisfiableConstraintError
+from grammars.errors import ConstraintLimitError, UnsatisfiableConstraintError
 from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.completion import Completion
 from grammars.json_schema.dialect import draft_named
@@ -52,6 +52,14 @@ def compile_schema(spec: JsonSchema, limits: Limits = DEFAULT_LIMITS) -> SchemaA
     Raises ConstraintSyntaxError for what is no schema, UnsupportedConstraintError for what cannot be enforced,
     UnsatisfiableConstraintError if nothing is valid, ConstraintLimitError if finding out takes too long.
     """
+    del limits  # its parts have bounds of their own; the compiler keeps the time
+    try:
+        return _compiled(spec)
+    except RecursionError:
+        raise ConstraintLimitError("the schema nests too deeply") from None
+
+
+def _compiled(spec: JsonSchema) -> SchemaAutomaton:
     resources = {uri: loads(text, f"resources[{uri!r}]") for uri, text in spec.resources}
     resolver = Resolver(loads(spec.schema), spec.schema, resources, draft_named(spec.draft))
     schemas = Schemas(resolver)

@@ -26,6 +26,9 @@ from grammars.json_schema.texts import Texts
 MAX_STEPS = 200_000
 """Work that one question may take."""
 
+MAX_TEXT = 1 << 20
+"""Bytes of the longest shortest text."""
+
 Value = Callable[[Ref], bytes | None]
 T = TypeVar("T")
 
@@ -151,13 +154,13 @@ class Emptiness:
                 plan = self.array_plan(form)
                 items = self.items(plan, plan.start, value, best)
                 if items is not None:
-                    yield b"[" + b",".join(items) + b"]"
+                    yield b"[" + _joined(items) + b"]"
         if bits & OBJECT:
             for shape in self._algebra.objects(ref):
                 whole = self.object_plan(shape)
                 members = self.members(whole, whole.start, value, best)
                 if members is not None:
-                    yield b"{" + b",".join(members) + b"}"
+                    yield b"{" + _joined(members) + b"}"
 
     # -- arrays ----------------------------------------------------------------------------------
 
@@ -387,6 +390,12 @@ class Emptiness:
                 member = self._texts.key(other) + (text or b"")
                 options.append((len(member), None, member))
         return options
+
+
+def _joined(parts: list[bytes]) -> bytes:
+    if _total(parts) > MAX_TEXT:
+        raise ConstraintLimitError(f"the shortest value that is valid takes more than {MAX_TEXT} bytes")
+    return b",".join(parts)
 
 
 def _size(text: bytes) -> tuple[int, bytes]:

@@ -238,9 +238,10 @@ class ArrayPlan:
         options: list[tuple[Ref, tuple[int, ...]]] = [(own, ())]
         for counter, count in zip(form.counters, counts, strict=True):
             options = [
-                (both(ref, extra), (*after, moved))
+                (joint, (*after, moved))
                 for ref, after in options
                 for extra, moved in _count(counter, count, index)
+                if not self.algebra.surely_empty(joint := both(ref, extra))
             ]
         following = min(index + 1, self._saturation)
         for ref, after in options:
