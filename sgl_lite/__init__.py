@@ -60,6 +60,7 @@ from sgl_lite.errors import (
     UnknownVariableError,
     UnsupportedByBackendError,
 )
+from sgl_lite.fork import ProgramStateGroup
 from sgl_lite.function import SglFunction, function
 from sgl_lite.primitives import (
     assistant,
@@ -77,7 +78,7 @@ from sgl_lite.primitives import (
     user_begin,
     user_end,
 )
-from sgl_lite.state import ProgramState, ProgramStateGroup
+from sgl_lite.state import ProgramState
 
 if TYPE_CHECKING:
     from sgl_lite.backends.http import RuntimeEndpoint

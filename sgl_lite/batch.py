@@ -66,7 +66,7 @@ def _run_all(
                 advance()
                 result.set_result(state)
 
-            state.interpreter.when_idle(done)
+            state.interpreter.queue.when_idle(done)
 
         try:
             for taken, result in enumerate(results):

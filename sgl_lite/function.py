@@ -220,7 +220,7 @@ class SglFunction:
                 raise
         finally:
             interpreter.run.thread = None
-            interpreter.notify()
+            interpreter.queue.notify()
 
     async def _execute_async(
         self, state: ProgramState, arguments: inspect.BoundArguments, keep_errors: bool = False
@@ -242,7 +242,7 @@ class SglFunction:
                 raise
         finally:
             interpreter.run.thread = None
-            interpreter.notify()
+            interpreter.queue.notify()
 
     def _split(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]

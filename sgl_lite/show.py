@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from sgl_lite.interpreter import Segment
+from sgl_lite.segments import Segment
 
 _COLUMNS = {
     "prompt": "prompt_tokens",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 from grammars.spec import Spec
 from sgl_lite.backends.base import Message
 from sgl_lite.callsite import call_site
 from sgl_lite.constraints import constraint_of
 from sgl_lite.defaults import backend_of
-from sgl_lite.errors import ArgumentError, ForkError, SpanError, UnknownVariableError
+from sgl_lite.errors import ArgumentError, SpanError
+from sgl_lite.fork import ProgramStateGroup
 from sgl_lite.interpreter import Interpreter
 from sgl_lite.nodes import (
     ConstrainBegin,
@@ -26,10 +26,8 @@ from sgl_lite.nodes import (
     VarEnd,
     flatten,
 )
-from sgl_lite.run import Run
-from sgl_lite.settings import RUN_DEFAULTS
-
-JoinMode = Literal["gather_variable", "concate_and_append"]
+from sgl_lite.saved import load, save
+from sgl_lite.stream import TextStream
 
 
 class ProgramState:
@@ -156,12 +154,12 @@ class ProgramState:
     def text(self) -> str:
         """All text, once everything that was added is there."""
         self.interpreter.sync()
-        return self.interpreter.text
+        return self.interpreter.writer.text
 
     def messages(self) -> list[Message]:
         """The messages of a chat, in OpenAI's form."""
         self.interpreter.sync()
-        return [dict(message) for message in self.interpreter.chat.messages]
+        return [dict(message) for message in self.interpreter.writer.chat.messages]
 
     def sync(self) -> ProgramState:
         """Wait for everything that was added."""
@@ -173,11 +171,11 @@ class ProgramState:
         interpreter = self.interpreter
         try:
             interpreter.settle()
-            interpreter.wait_for(lambda: interpreter.idle and interpreter.run.may_settle())
+            interpreter.queue.wait_for(lambda: interpreter.queue.idle and interpreter.run.may_settle())
         except Exception as error:
-            if error is not interpreter.error:
+            if error is not interpreter.queue.error:
                 raise
-        return interpreter.error
+        return interpreter.queue.error
 
     async def read(self, name: str) -> Any:
         """As `s[name]`, awaited: other programs of the event loop go on. Cancelling the task cancels the run."""
@@ -192,7 +190,7 @@ class ProgramState:
         interpreter = self.interpreter
         interpreter.settle()
         try:
-            await interpreter.wait_async(lambda: interpreter.idle)
+            await interpreter.queue.wait_async(lambda: interpreter.queue.idle)
         except asyncio.CancelledError:
             self.cancel()
             raise
@@ -206,101 +204,35 @@ class ProgramState:
         """The state as JSON data: text, messages, variables and meta info. Waits. Errors: `ArgumentError` for a
         variable that has no JSON form."""
         self.interpreter.sync()
-        cells = self.interpreter.cells
-        saved = {
-            "version": 1,
-            "text": self.interpreter.text,
-            "messages": self.messages(),
-            "variables": {name: {"value": cell.value, "meta_info": cell.meta} for name, cell in cells.items()},
-        }
-        try:
-            json.dumps(saved)
-        except TypeError as error:
-            raise ArgumentError(
-                f"the state cannot be saved: {error}; assign only text, numbers, lists and dicts"
-            ) from error
-        return saved
+        return save(self.interpreter)
 
     @classmethod
     def load(cls, saved: Mapping[str, Any], *, backend: Any = None) -> ProgramState:
         """A state that goes on from what `save` gave."""
-        if saved.get("version") != 1:
-            raise ArgumentError(f"this is no saved state of version 1, but {saved.get('version')!r}")
-        interpreter = Interpreter(Run(backend_of(backend), RUN_DEFAULTS))
-        interpreter.run.thread = None
-        interpreter.restore(saved["text"], saved["messages"])
-        for name, one in saved["variables"].items():
-            interpreter.set(name, one["value"])
-            interpreter.cells[name].meta = one["meta_info"]
-        return cls(interpreter)
+        return cls(load(saved, backend_of(backend)))
 
     # ------------------------------------------------------------------ streaming
 
     def text_iter(self, var_name: str | None = None) -> Iterator[str]:
         """New text as it comes: all of it, or that of one variable. The pieces join to the final text."""
-        interpreter, given = self.interpreter, 0
-        self.interpreter.settle(var_name)
-        seen, ended = self._streamed(var_name)
-        while True:
-            done = False
-
-            def more() -> bool:
-                nonlocal done
-                done = ended()
-                return done or len(seen()) > given  # noqa: B023  read at once, in this turn of the loop
-
-            interpreter.wait_for(more)
-            if piece := seen()[given:]:
-                given += len(piece)
+        stream = TextStream(self.interpreter, var_name)
+        while not stream.ended:
+            self.interpreter.queue.wait_for(stream.more)
+            while piece := stream.take():
                 yield piece
-            if done:
-                if var_name is None:
-                    interpreter.raise_error()
-                return
 
     async def text_async_iter(self, var_name: str | None = None, return_meta_data: bool = False) -> AsyncIterator[Any]:
         """As `text_iter`, without blocking the event loop. `return_meta_data`: yields (piece, meta info), with a
         variable.
         """
-        interpreter, given = self.interpreter, 0
         if return_meta_data and var_name is None:
             raise ArgumentError("return_meta_data needs var_name: only a variable has meta info")
-        interpreter.settle(var_name)
-        seen, ended = self._streamed(var_name)
-        while True:
-            done = False
-
-            def more() -> bool:
-                nonlocal done
-                done = ended()
-                return done or len(seen()) > given  # noqa: B023  read at once, in this turn of the loop
-
-            await interpreter.wait_async(more)
-            if piece := seen()[given:]:
-                given += len(piece)
-                yield (piece, interpreter.cells[var_name].meta or {}) if return_meta_data and var_name else piece
-            if done:
-                if var_name is None:
-                    interpreter.raise_error()
-                return
-
-    def _streamed(self, name: str | None) -> tuple[Callable[[], str], Callable[[], bool]]:
-        """What is there so far, and whether that is all."""
-        interpreter = self.interpreter
-        if name is None:
-            return interpreter.visible_text, lambda: interpreter.run.thread is None and interpreter.idle
-
-        def seen() -> str:
-            return interpreter.cells[name].partial if name in interpreter.cells else ""
-
-        def ended() -> bool:
-            if name in interpreter.cells:
-                return interpreter.cells[name].ready
-            if interpreter.run.thread is None:
-                raise UnknownVariableError(name, interpreter.cells)
-            return False
-
-        return seen, ended
+        stream = TextStream(self.interpreter, var_name)
+        while not stream.ended:
+            await self.interpreter.queue.wait_async(stream.more)
+            while piece := stream.take():
+                meta = self.interpreter.cells[var_name].meta or {} if return_meta_data and var_name else None
+                yield piece if meta is None else (piece, meta)
 
     # ------------------------------------------------------------------ forks
 
@@ -332,84 +264,7 @@ class ProgramState:
         from sgl_lite.show import show  # brings rich, which `import sgl_lite` goes without
 
         self.sync()
-        show(self.interpreter.run.program, self.interpreter.segments)
+        show(self.interpreter.run.program, self.interpreter.writer.segments)
 
     def __repr__(self) -> str:
-        return f"ProgramState({self.interpreter.visible_text()!r})"
-
-
-class ProgramStateGroup:
-    """The states of a fork."""
-
-    def __init__(self, states: list[ProgramState], parent: ProgramState) -> None:
-        self.states, self.parent = states, parent
-        self._names = set(parent.interpreter.cells)
-        self._joined = False
-
-    def __len__(self) -> int:
-        return len(self.states)
-
-    def __getitem__(self, index: int) -> ProgramState:
-        return self.states[index]
-
-    def __setitem__(self, index: int, value: ProgramState) -> None:
-        if value is not self.states[index]:  # `group[i] += x` assigns what it added to
-            raise ForkError("the states of a fork cannot be replaced; add to them: group[i] += ...")
-
-    def __iter__(self) -> Iterator[ProgramState]:
-        return iter(self.states)
-
-    def __iadd__(self, value: Any) -> ProgramStateGroup:
-        """Add to all: text or a node to each, a list's items one to each, a function's result for its index."""
-        if isinstance(value, list | tuple):
-            if len(value) != len(self.states):
-                raise ArgumentError(
-                    f"a list of {len(value)} is added to {len(self.states)} states; give one item a state"
-                )
-            for state, item in zip(self.states, value, strict=True):
-                state.interpreter.add(item, call_site())
-            return self
-        for index, state in enumerate(self.states):
-            state.interpreter.add(value(index) if callable(value) else value, call_site())
-        return self
-
-    def join(self, mode: JoinMode = "gather_variable") -> None:
-        """Wait for all. "gather_variable": what the children made is in the parent, as lists in order.
-        "concate_and_append": the text they added is added to the parent, in order.
-
-        A child that failed does not hurt the others: its error is raised where one of its variables is read.
-        """
-        if mode not in ("gather_variable", "concate_and_append"):
-            raise ArgumentError(f"join mode={mode!r} is neither 'gather_variable' nor 'concate_and_append'")
-        if self._joined:
-            raise ForkError("this fork is joined already")
-        self._joined = True
-        for state in self.states:
-            state.error()
-        if mode == "concate_and_append":
-            self._append()
-        else:
-            self._gather()
-
-    def _gather(self) -> None:
-        parent = self.parent.interpreter
-        names = dict.fromkeys(n for s in self.states for n in s.interpreter.cells if n not in self._names)
-        for name in names:
-            having = [s.interpreter for s in self.states if name in s.interpreter.cells]
-            failed = next((child.error for child in having if not child.cells[name].ready), None)
-            parent.set(name, [child.cells[name].value for child in having])
-            cell = parent.cells[name]
-            cell.error = failed
-            cell.meta = None if failed else {"forks": [child.cells[name].meta for child in having]}
-
-    def _append(self) -> None:
-        where = call_site()
-        for state in self.states:
-            state.interpreter.raise_error()
-            if state.interpreter.chat.role != self.parent.interpreter.chat.role or state.interpreter.chat.messages != (
-                self.parent.interpreter.chat.messages
-            ):
-                raise ForkError(
-                    "concate_and_append joins text; these forks added messages: use join() and their variables"
-                )
-            self.parent.interpreter.add(state.interpreter.text[state.interpreter.seeded :], where)
+        return f"ProgramState({self.interpreter.writer.visible_text()!r})"

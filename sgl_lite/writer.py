@@ -1,0 +1,277 @@
+"""Writes one state's text: one method a node.
+
+In: nodes in the order in which they can be carried out. Out: text, messages and filled variables. Knows nothing of what
+the program adds later, nor of who reads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from grammars.errors import ConformError
+from grammars.spec import UpTo
+from runtime.api import GenerateRequest
+from sgl_lite.answer import Answer
+from sgl_lite.chat import ChatLog
+from sgl_lite.constraints import Constraint
+from sgl_lite.errors import SpanError
+from sgl_lite.node_queue import NodeQueue
+from sgl_lite.nodes import (
+    Fork,
+    Gen,
+    Node,
+    RoleBegin,
+    RoleEnd,
+    Select,
+    SpanBegin,
+    SpanEnd,
+    SpanGen,
+    SpanSelect,
+    SpanText,
+    Text,
+    VarBegin,
+    VarEnd,
+)
+from sgl_lite.run import Run
+from sgl_lite.segments import Segment
+from sgl_lite.selection import Selection
+from sgl_lite.spans import Placed
+from sgl_lite.variables import Cell
+
+
+class Span:
+    """The open constrained text. text: all of it so far, with its opener."""
+
+    __slots__ = ("constraint", "gens", "text")
+
+    def __init__(self, constraint: Constraint, text: str) -> None:
+        self.constraint, self.text, self.gens = constraint, text, 0
+
+
+class Writer:
+    """One state's text.
+
+    text:     all so far; only whole nodes are in it. Its first `seeded` characters are the parent's.
+    segments: who wrote what, in order.
+    coming:   the cells of the gens and selects to come, in program order; `scopes` those of the `var_scope`s.
+    queue:    where the nodes come from; told when an answer is there. failed: told of errors after a node was sent.
+    """
+
+    def __init__(self, run: Run, queue: NodeQueue, failed: Callable[[BaseException, Placed], None]) -> None:
+        self.run = run
+        self.text = ""
+        self.seeded = 0
+        self.segments: list[Segment] = []
+        self.chat = ChatLog(run.backend.chat_template)
+        self.coming: deque[Cell] = deque()
+        self.scopes: deque[Cell] = deque()
+        self._queue, self._failed = queue, failed
+        self._open_scopes: list[tuple[Cell, int]] = []
+        self._answering: Cell | None = None
+        self._span: Span | None = None
+
+    def carry_out(self, placed: Placed) -> bool:
+        """Do what the node says. Returns whether the state now waits for the model."""
+        return _METHODS[type(placed.node)](self, placed.node, placed)
+
+    def seed(self, text: str, chat: ChatLog) -> None:
+        """Begin with the parent's text."""
+        self.text, self.chat, self.seeded = text, chat.copy(), len(text)
+
+    def visible_text(self) -> str:
+        """All text, with the answer that is being written."""
+        with self._queue.changes.lock:
+            return self.text + (self._answering.partial if self._answering is not None else "")
+
+    def abandon_answer(self) -> None:
+        """The answer that is being written will not be finished."""
+        self._answering = None
+
+    def abandon_span(self) -> None:
+        """The open constrain block was left by an exception."""
+        self._span = None
+
+    def conforms(self, constraint: Constraint, text: str) -> bool:
+        """Whether `text` begins a text of the constraint."""
+        try:
+            self.run.backend.check_constraint(constraint.spec, text)
+        except ConformError:
+            return False
+        return True
+
+    # ------------------------------------------------------------------ plain nodes
+
+    def _text(self, node: Text, placed: Placed) -> bool:
+        self.text += node.text
+        self.segments.append(Segment(node.text))
+        return False
+
+    def _gen(self, node: Gen, placed: Placed) -> bool:
+        constraint = node.constraint
+        request = self._request(node, extra_stop=constraint.stops if constraint else ())
+        if constraint is not None:
+            request = replace(request, constraint=constraint.spec)
+        self._answer(node, placed, request)
+        return True
+
+    def _select(self, node: Select, placed: Placed, choices: tuple[str, ...] | None = None) -> bool:
+        cell = self.coming.popleft()
+        self.text = self.chat.open(self.text)
+
+        def done(choice: str, meta: dict[str, Any]) -> None:
+            self._write(choice, cell, choice, meta)
+            self._queue.resume()
+
+        Selection(
+            self.run,
+            node if choices is None else replace(node, choices=choices),
+            self.text,
+            self.chat.active,
+            done,
+            lambda error: self._failed(error, placed),
+        ).start()
+        return True
+
+    def _role_begin(self, node: RoleBegin, placed: Placed) -> bool:
+        self.text = self.chat.begin(self.text, node.role)
+        return False
+
+    def _role_end(self, node: RoleEnd, placed: Placed) -> bool:
+        self.text = self.chat.end(self.text, node.role)
+        return False
+
+    def _var_begin(self, node: VarBegin, placed: Placed) -> bool:
+        self._open_scopes.append((self.scopes.popleft(), len(self.text)))
+        return False
+
+    def _var_end(self, node: VarEnd, placed: Placed) -> bool:
+        cell, start = self._open_scopes.pop()
+        with self._queue.changes.lock:
+            cell.fill(self.text[start:])
+        self._queue.notify()
+        return False
+
+    def _fork(self, node: Fork, placed: Placed) -> bool:
+        for child in node.children:
+            child.seed(self.text, self.chat)
+        return False
+
+    # ------------------------------------------------------------------ constrained spans
+
+    def _open_span(self) -> Span:
+        if self._span is None:
+            raise SpanError("the constrain block was left by an exception")
+        return self._span
+
+    def _span_begin(self, node: SpanBegin, placed: Placed) -> bool:
+        self._span = Span(node.constraint, node.opener)
+        return False
+
+    def _span_text(self, node: SpanText, placed: Placed) -> bool:
+        span = self._open_span()
+        self.run.backend.check_constraint(span.constraint.spec, span.text + node.text)
+        span.text += node.text
+        self.text += node.text
+        self.segments.append(Segment(node.text))
+        return False
+
+    def _span_gen(self, node: SpanGen, placed: Placed) -> bool:
+        span = self._open_span()
+        whole = node.ends == "complete"
+        spec = span.constraint.spec
+        if node.after or not whole:
+            spec = UpTo(spec, node.after, open=not whole)
+        request = self._request(node.gen, extra_stop=(node.after,) if node.after else ())
+        request = replace(request, constraint=spec, constraint_prefix=span.text)
+        before, sole, parse = span.text, whole and not span.gens, span.constraint.parse
+        span.gens += 1
+        self.coming[0].parse = (lambda text: parse(before + text + node.after)) if sole else _part_of_a_text
+        self._answer(node.gen, placed, request)
+        return True
+
+    def _span_select(self, node: SpanSelect, placed: Placed) -> bool:
+        span = self._open_span()
+        choices = tuple(c for c in node.select.choices if self.conforms(span.constraint, span.text + c))
+        if not choices:
+            self.run.backend.check_constraint(span.constraint.spec, span.text + node.select.choices[0])
+        span.gens += 1
+        return self._select(node.select, placed, choices)
+
+    def _span_end(self, node: SpanEnd, placed: Placed) -> bool:
+        span, self._span = self._open_span(), None
+        if node.verify:
+            self.run.backend.check_constraint(span.constraint.spec, span.text, complete=True)
+        return False
+
+    # ------------------------------------------------------------------ asking the model
+
+    def _request(self, node: Gen, extra_stop: tuple[str, ...]) -> GenerateRequest:
+        self.text = self.chat.open(self.text)
+        stops = extra_stop + (self.chat.template().stop if self.chat.active else ())
+        settings = node.settings.over(self.run.settings)
+        return GenerateRequest(prompt=self.text, sampling=settings.params(stops), timeout=self.run.remaining())
+
+    def _answer(self, node: Gen, placed: Placed, request: GenerateRequest) -> None:
+        """Ask for a gen's answer; it fills the variable and takes the state on."""
+        cell = self._answering = self.coming.popleft()
+        thinking = self.coming.popleft() if node.reasoning is not None else None
+
+        def growing(text: str) -> None:
+            cell.partial = text
+            self._queue.notify()
+
+        def done(texts: list[str], thoughts: list[str], meta: dict[str, Any]) -> None:
+            several = request.sampling.n > 1
+            self._write(texts[0], cell, texts if several else texts[0], meta)
+            if thinking is not None:
+                thinking.fill(thoughts if several else thoughts[0], meta)
+            self._queue.resume()
+
+        Answer(
+            self.run,
+            node,
+            cell.parse,
+            request,
+            self.chat.conversation(self.text),
+            growing=growing,
+            done=done,
+            failed=lambda error: self._failed(error, placed),
+        ).start()
+
+    def _write(self, text: str, cell: Cell, value: Any, meta: dict[str, Any]) -> None:
+        """What the model wrote is part of the text, and the variable's value."""
+        with self._queue.changes.lock:
+            self.text += text
+            if self._span is not None:
+                self._span.text += text
+            self._answering = None
+            self.segments.append(Segment(text, cell.name, meta))
+            cell.fill(value, meta)
+
+
+def _part_of_a_text(text: str) -> Any:
+    raise SpanError(
+        "this variable is only a part of a constrained text; "
+        "name the whole with s.constrain(..., name='x') and read s.parsed('x')"
+    )
+
+
+_METHODS: Mapping[type[Node], Callable[[Writer, Any, Placed], bool]] = {
+    Text: Writer._text,
+    Gen: Writer._gen,
+    Select: Writer._select,
+    RoleBegin: Writer._role_begin,
+    RoleEnd: Writer._role_end,
+    VarBegin: Writer._var_begin,
+    VarEnd: Writer._var_end,
+    Fork: Writer._fork,
+    SpanBegin: Writer._span_begin,
+    SpanText: Writer._span_text,
+    SpanGen: Writer._span_gen,
+    SpanSelect: Writer._span_select,
+    SpanEnd: Writer._span_end,
+}
+"""Each returns whether the state now waits for the model."""
