@@ -18,6 +18,8 @@ from grammars.json_schema.values import loads
 
 Step = Callable[[int, int], int]
 
+_NUMBER_STARTS = frozenset(b"-0123456789")
+
 
 class Memory:
     """One for each machine. `step(state, byte)` follows the tables; `owner(local)` tells whose row a local is."""
@@ -90,12 +92,9 @@ class Memory:
         while inner.around != target.around:
             inner = self._contexts[inner.around]
         text = tape[inner.mark :]
-        while True:  # a number ends only at the byte after it
-            try:
-                value = loads(text.decode())
-                break
-            except ValueError:
-                text = text[:-1]
+        if text[0] in _NUMBER_STARTS:  # a number ends only at the byte after it
+            text = text[:-1]
+        value = loads(text.decode(), "an item")
         return self._contexts.number(target.around, self._frames.with_item(target.frame, value), target.mark)
 
     def _marked(self, number: int, place: int) -> int:

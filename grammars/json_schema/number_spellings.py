@@ -35,17 +35,25 @@ class Spelling(Protocol):
 
 _AFTER_DIGIT = {
     "begin": "int", "int": "int", ".": "fraction", "fraction": "fraction",
-    "e": "exponent", "sign": "exponent", "exponent": "exponent",
+    "e": "exponent", "sign": "exponent",
 }  # fmt: skip
 
 
+_EXPONENT_DIGITS = 3
+
+
 class AnyFloat:
-    """RFC 8259's numbers with a fraction or an exponent or both."""
+    """RFC 8259's numbers with a fraction or an exponent or both; exponents of up to three digits, as doubles have.
+
+    Without that bound a number could be written that nobody can compute with, such as 1e99999999999.
+    """
 
     start: State = ("begin",)
 
     def step(self, state: State, character: str) -> State | None:
         at = state[0]
+        if at == "exponent":
+            return (at, state[1] + 1) if character.isdigit() and state[1] < _EXPONENT_DIGITS else None
         if character.isdigit():
             after = "zero" if at == "begin" and character == "0" else _AFTER_DIGIT.get(at)
         elif character == ".":
@@ -54,7 +62,7 @@ class AnyFloat:
             after = "e" if at in ("zero", "int", "fraction") else None
         else:
             after = "sign" if at == "e" else None
-        return None if after is None else (after,)
+        return None if after is None else (after, 1) if after == "exponent" else (after,)
 
     def accepts(self, state: State) -> bool:
         return state[0] in ("fraction", "exponent")
