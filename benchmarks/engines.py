@@ -8,8 +8,9 @@
     W4  16 requests, each with a JSON Schema of its own, 96 tokens; against the same lengths without
 
 A model of 134.5 million random parameters (30 layers, 576 wide, 9 query and 3 KV heads), bf16, greedy, the end of
-text ignored. The model and its tokenizer are made on the first run, below the user's cache folder. Engines take turns, each in
-a process of its own; times are CPU seconds of that process, medians over the rounds. Writes benchmarks/results/.
+text ignored. The model and its tokenizer are made on the first run, below the user's cache folder. Engines take turns,
+each in a process of its own; times are CPU seconds of that process, medians over the rounds. Writes
+benchmarks/results/engines.json.
 """
 
 from __future__ import annotations
