@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Hashable, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Hashable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,8 @@ Row: TypeAlias = NDArray[np.int32]
 QUOTE, BACKSLASH = ord('"'), ord("\\")
 SHORT = {ord(name): ord(value) for name, value in zip('"\\/bfnrt', '"\\/\b\f\n\r\t', strict=True)}
 """The byte after a backslash -> the character it stands for."""
-_NOT_RAW = np.array([*range(0x20), QUOTE, BACKSLASH])
+_NOT_RAW_BYTES = frozenset((*range(0x20), QUOTE, BACKSLASH))
+_NOT_RAW = np.array(sorted(_NOT_RAW_BYTES))
 NO_CLASS = -1
 
 
@@ -48,6 +49,11 @@ class Values(Protocol):
         """[256]: the state after each byte, DEAD where no value goes on like this."""
         ...
 
+    def few(self, state: int) -> tuple[int, dict[int, int]] | None:
+        """(like, {byte: state}): the row is that of `like`, or dead if that is DEAD, but for these bytes, which are all
+        alive. None where that would not be short."""
+        ...
+
     def class_of(self, state: int) -> int:
         """The class of the value that ends here, or NO_CLASS."""
         ...
@@ -59,6 +65,17 @@ class Values(Protocol):
     def slice_key(self, state: int) -> Hashable | None:
         """As `ByteAutomaton.slice_key`."""
         ...
+
+
+@runtime_checkable
+class ManyRows(Protocol):
+    """Values that make many rows as fast as one."""
+
+    def together(self, state: int) -> tuple[int, NDArray[np.int32]]:
+        """(the first of some states in a run that `state` is among, their rows [n, 256])"""
+        ...
+
+    def class_of(self, state: int) -> int: ...
 
 
 def _byte_costs() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -100,18 +117,57 @@ class EscapedText:
             self._rows[state] = row
         return row
 
-    def rows_between(self, states: Sequence[int]) -> NDArray[np.int32]:
-        """[n, 256]: the rows of states of the values that are between two characters, made together. Read only."""
-        rows = np.maximum(np.stack([self._values.row(q) for q in states]) << 1, DEAD)
+    def few(self, state: int) -> tuple[int, dict[int, int]] | None:
+        """The row by its difference to another, as `Values.few` has it; None where the values do not say."""
+        kind, q = self._keys[state >> 1][:2] if state & 1 else ("", state >> 1)
+        found = self._values.few(q) if kind in ("", "\\", "u") else None
+        if found is None:
+            return None
+        like, changed = found
+        beside = DEAD  # the backslash's target in the row of `like`: alive if that is between two characters
+        if like != DEAD:
+            beside = int(self.row(2 * like)[BACKSLASH])
+            if kind and beside == DEAD:
+                return None
+        if kind == "\\":
+            nexts = {name: 2 * changed[value] for name, value in SHORT.items() if value in changed}
+            return beside, nexts | {ord("u"): self._intern(("u", q))}
+        if kind == "u":
+            return (self._intern(("u", like)) if like != DEAD else DEAD), self._few_digits(q, changed)
+        nexts = {byte: 2 * target for byte, target in changed.items() if byte not in _NOT_RAW_BYTES}
+        ends = self._values.class_of(q)
+        nexts[QUOTE] = DEAD if ends == NO_CLASS else 2 * ends + 1
+        if beside != DEAD or any(byte < 0x80 or 0xC2 <= byte < 0xF5 for byte in changed):
+            nexts[BACKSLASH] = self._intern(("\\", q))
+        return (2 * like if like != DEAD else DEAD), nexts
+
+    def together(self, state: int) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
+        """(states, their rows [n, 256]) made together with that of `state`, where the values make theirs so."""
+        if state & 1 or not isinstance(self._values, ManyRows):
+            return None
+        first, rows = self._values.together(state >> 1)
+        between = np.maximum(rows[:, :0x80].max(1), rows[:, 0xC2:0xF5].max(1)) >= 0
+        rows = np.maximum(rows << 1, DEAD)
         rows[:, _NOT_RAW] = DEAD
-        for row, q in zip(rows, states, strict=True):
-            if (ends := self._values.class_of(q)) != NO_CLASS:
-                row[QUOTE] = 2 * ends + 1
-            row[BACKSLASH] = self._intern(("\\", q))
-        rows.setflags(write=False)
-        for row, q in zip(rows, states, strict=True):
-            self._rows.setdefault(2 * q, row)
-        return rows
+        for place in range(len(rows)):
+            if (ends := self._values.class_of(first + place)) != NO_CLASS:
+                rows[place, QUOTE] = 2 * ends + 1
+        for place in np.flatnonzero(between).tolist():
+            rows[place, BACKSLASH] = self._intern(("\\", first + place))
+        return np.arange(2 * first, 2 * (first + len(rows)), 2, dtype=np.int32), rows
+
+    def _few_digits(self, q: int, changed: dict[int, int]) -> dict[int, int]:
+        """The digits after `\\u` that begin the characters of these first bytes."""
+        nexts = {}
+        for byte, target in changed.items():
+            if byte <= 0xE0:
+                nexts[ord("0")] = self._intern(("zero", q))
+            elif byte == 0xED or byte >= 0xF0:
+                nexts[ord("d")] = nexts[ord("D")] = self._intern(("dee", q))
+            else:
+                digit = f"{byte - 0xE0:x}"
+                nexts[ord(digit)] = nexts[ord(digit.upper())] = self._intern(("lead", target))
+        return nexts
 
     def slice_key(self, state: int) -> Hashable | None:
         """See `ByteAutomaton.slice_key`. Escapes have none: nobody is in one for long."""
@@ -128,8 +184,8 @@ class EscapedText:
         return int(self.row(state)[byte])
 
     def class_of(self, state: int) -> int:
-        """The class of the string that has been closed; NO_CLASS in every state before that."""
-        return state >> 1 if state & 1 and state >> 1 < self.classes else NO_CLASS
+        """The class of the string that has been closed; NO_CLASS in every state before that, and in DEAD."""
+        return state >> 1 if state & 1 and 0 <= state >> 1 < self.classes else NO_CLASS
 
     def is_accepting(self, state: int) -> bool:
         return self.class_of(state) != NO_CLASS

@@ -16,17 +16,15 @@ from collections.abc import Callable, Hashable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars.automaton import DEAD
+from grammars.automaton import CROSS, DEAD
 from grammars.json_schema.frames import Frames, Name, ObjectFrame
-from grammars.json_schema.lexemes import QUOTE, Exit, Rows
+from grammars.json_schema.lexemes import QUOTE, Exit, Few, Rows
 from grammars.json_schema.listed_names import ListedKeys
 from grammars.json_schema.plans import Cell
 from grammars.json_schema.strings import KeyLexeme
 from grammars.regex import Language
 
 NO_PATTERN: Cell = frozenset()
-VIEWS_FILLED = 16
-"""Sets of names whose rows are made at once. Where there are more, each is met too seldom."""
 
 
 class Keys:
@@ -49,14 +47,16 @@ class Keys:
         row[QUOTE] = DEAD
         return row, (QUOTE,), ("key", name)
 
-    def listed(self) -> tuple[list[int], NDArray[np.int32], list[Exit | None]]:
-        """(states, rows [n, 256] without the closing quote, exits): the start and the beginnings of listed names."""
-        assert isinstance(self._lexeme, KeyLexeme)
-        states, rows = self._lexeme.listed()
-        rows = rows.copy()
-        classes = [self._lexeme.key_class(end) if end >= 0 else -1 for end in rows[:, QUOTE].tolist()]
-        rows[:, QUOTE] = DEAD
-        return states, rows, [("key", self._classes[c]) if c >= 0 else None for c in classes]
+    def few(self, state: int) -> Few | None:
+        found = self._lexeme.few(state)
+        if found is None:
+            return None
+        like, nexts = found
+        name = self._lexeme.key_class(nexts.get(QUOTE, DEAD))
+        if name < 0:
+            return Few(like, nexts, None)
+        nexts[QUOTE] = CROSS
+        return Few(like, nexts, ("key", self._classes[name]))
 
     def slice_key(self, state: int) -> Hashable | None:
         return self._lexeme.slice_key(state)
@@ -133,8 +133,6 @@ class KeyRows:
             view = lexeme if allowed is None else lexeme.restrict(allowed)
             is_open = self._frames.remembers and (allowed is None or max(allowed) >= len(names))
             keys = self._keys[key] = Keys(view, classes, is_open)
-            if len(self._keys) <= VIEWS_FILLED:
-                self._rows.fill_together(keys, *keys.listed(), QUOTE)
         return self._rows.local(keys, keys.start)
 
     def _listed_local(self, names: tuple[str, ...], allowed: frozenset[int]) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grammars.automaton import DEAD, SLICE_BYTES
 from grammars.json_schema.escapes import NO_CLASS, Row
@@ -42,6 +43,8 @@ def _templates() -> Row:
     return rows
 
 
+_TOGETHER = 16
+"""Counts of characters whose rows are made together: a string takes a few with each token."""
 _TEMPLATES = _templates()
 _DEAD_ROW = np.full(256, DEAD, np.int32)
 
@@ -64,6 +67,19 @@ class LengthValues:
             count = min(count + 1, self._last)
         template = _TEMPLATES[phase]
         return np.where(template == DEAD, np.int32(DEAD), template + np.int32(PHASES * count))
+
+    def few(self, state: int) -> None:
+        """None: these rows are wide."""
+
+    def together(self, state: int) -> tuple[int, NDArray[np.int32]]:
+        """The block of states that `state` is in, made together: (the first of them, their rows [n, 256])."""
+        first = state // (PHASES * _TOGETHER) * _TOGETHER
+        counts = np.arange(first, min(first + _TOGETHER, self._last + 1), dtype=np.int32)[:, None, None]
+        after = np.where(np.arange(PHASES)[:, None] == 0, np.minimum(counts + 1, self._last), counts)
+        rows = np.where(_TEMPLATES == DEAD, np.int32(DEAD), _TEMPLATES + PHASES * after)
+        if counts[-1, 0, 0] == self._most:
+            rows[-1, 0] = DEAD
+        return PHASES * first, rows.reshape(-1, 256)
 
     def class_of(self, state: int) -> int:
         count, phase = divmod(state, PHASES)

@@ -12,7 +12,7 @@ Comes in: languages and number sets. Goes out: rows. Knows no schema, no stack.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +35,43 @@ MAPPED_STATES = 1 << 16
 MAX_INDENT = 128
 """Longest run of white space."""
 
+_DEAD_ROW = np.full(256, DEAD, np.int32)
+
+
+class Few(NamedTuple):
+    """A row in which few bytes are alive, or in which few differ from another row.
+
+    like:  the state whose row it is but for `nexts`; DEAD: all other bytes are dead
+    nexts: byte -> next state, DEAD or CROSS
+    exit:  what crossing means
+    """
+
+    like: int
+    nexts: dict[int, int]
+    exit: Exit | None
+
+
+class Block(NamedTuple):
+    """Rows that are made together.
+
+    states: [n]; nexts: [n, 256] their next states or DEAD; ends: [n] whether the quote crosses; exit: what that means
+    """
+
+    states: NDArray[np.int32]
+    nexts: NDArray[np.int32]
+    ends: NDArray[np.bool_]
+    exit: Exit
+
 
 class Lexeme(Protocol):
     """One kind of lexeme. States are integers of its own."""
 
+    def few(self, state: int) -> Few | None:
+        """The row by its few live bytes or by its difference to another; None: ask `row`."""
+        ...
+
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
-        """(next states or DEAD [256], the bytes that cross, what crossing means)."""
+        """(next states or DEAD [256], the bytes that cross, what crossing means). Need not answer where `few` does."""
         ...
 
     def slice_key(self, state: int) -> Hashable | None:
@@ -125,25 +156,43 @@ class Rows:
 
     def fill(self, local: int) -> None:
         lexeme, state = self._rows[local]
-        nexts, crossing, meaning = lexeme.row(state)
-        row = self._numbered(lexeme, nexts)
-        for byte in crossing:
-            row[byte] = CROSS
+        few = lexeme.few(state)
+        if few is not None:
+            row, meaning = self._from_few(lexeme, few), few.exit
+        else:
+            if self._fill_together(lexeme, state):
+                return
+            nexts, crossing, meaning = lexeme.row(state)
+            row = self._numbered(lexeme, nexts)
+            for byte in crossing:
+                row[byte] = CROSS
         if meaning is not None:
             self.exits[local] = self._exit_number(meaning)
         self.table[local] = row
 
-    def fill_together(
-        self, lexeme: Lexeme, states: Sequence[int], nexts: NDArray[np.int32], exits: Sequence[Exit | None], end: int
-    ) -> None:
-        """Fill the rows of many states: their next states [n, 256], and what crossing at the byte `end` means."""
-        if not len(states) or int(nexts.max()) >= MAPPED_STATES:
-            return
-        rows = self._numbered(lexeme, nexts)
-        rows[[exit is not None for exit in exits], end] = CROSS
-        locals_ = [self.local(lexeme, state) for state in states]
-        self.exits[locals_] = [0 if exit is None else self._exit_number(exit) for exit in exits]
+    def _fill_together(self, lexeme: Lexeme, state: int) -> bool:
+        """Fill the row with all that are made with it, if it is such a lexeme's."""
+        block = lexeme.together(state) if isinstance(lexeme, Parallel) else None
+        if block is None or int(block.nexts.max()) >= MAPPED_STATES or int(block.states[-1]) >= MAPPED_STATES:
+            return False
+        locals_ = self._numbered(lexeme, block.states)  # first, so that few are left to number in the rows
+        rows = self._numbered(lexeme, block.nexts)
+        rows[block.ends, QUOTE] = CROSS
+        self.exits[locals_[block.ends]] = self._exit_number(block.exit)
         self.table[locals_] = rows
+        return True
+
+    def _from_few(self, lexeme: Lexeme, few: Few) -> NDArray[np.int32]:
+        if few.like == DEAD:
+            row = _DEAD_ROW.copy()
+        else:
+            model = self.local(lexeme, few.like)
+            if self.table[model, 0] == UNFILLED:
+                self.fill(model)
+            row = self.table[model].copy()
+        for byte, following in few.nexts.items():
+            row[byte] = following if following < 0 else self.local(lexeme, following)
+        return row
 
     def _numbered(self, lexeme: Lexeme, nexts: NDArray[np.int32]) -> NDArray[np.int32]:
         """The locals of the states `nexts`. One look-up for all bytes, since rows are made by the thousand."""
@@ -187,25 +236,28 @@ class Gap:
 
     def __init__(self, spaces: str, ends: Sequence[int], meaning: Exit | None) -> None:
         self._spaces = spaces
-        self._ends = tuple(ends)
+        self._ends = dict.fromkeys(ends, CROSS)
         self._meaning = meaning
         self.breaks_line = LINE_FEED in self._ends
 
-    def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
-        row = np.full(256, DEAD, np.int32)
+    def few(self, state: int) -> Few:
+        nexts: dict[int, int] = {}
         length = state - 2
         if self._spaces == "any":
             length = max(0, length)
             if length < MAX_INDENT:
-                row[list(SPACES)] = length + 3
+                nexts = dict.fromkeys(SPACES, length + 3)
         elif state == 0:
             if self._spaces.startswith("one"):
-                row[SPACE] = 1
+                nexts[SPACE] = 1
             if self._spaces.endswith("line"):
-                row[LINE_FEED] = 2
+                nexts[LINE_FEED] = 2
         elif state >= 2 and length < MAX_INDENT:
-            row[[SPACE, TAB]] = state + 1
-        return row, self._ends, self._meaning
+            nexts = {SPACE: state + 1, TAB: state + 1}
+        return Few(DEAD, nexts | self._ends, self._meaning)
+
+    def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
+        raise AssertionError("`few` tells all")
 
     def slice_key(self, state: int) -> Hashable | None:
         return None
@@ -222,15 +274,18 @@ class Colon:
         self._gap = gap
         self.offset = MAX_INDENT + 4
 
-    def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
+    def few(self, state: int) -> Few:
         if state >= self.offset:
-            row, ends, meaning = self._gap.row(state - self.offset)
-            return np.where(row >= 0, row + self.offset, row).astype(np.int32), ends, meaning
-        row = np.full(256, DEAD, np.int32)
-        row[COLON] = self.offset
+            _, nexts, meaning = self._gap.few(state - self.offset)
+            moved = {byte: after + self.offset if after >= 0 else after for byte, after in nexts.items()}
+            return Few(DEAD, moved, meaning)
+        nexts = {COLON: self.offset}
         if self._before and state < MAX_INDENT:
-            row[list(SPACES)] = state + 1
-        return row, (), None
+            nexts |= dict.fromkeys(SPACES, state + 1)
+        return Few(DEAD, nexts, None)
+
+    def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
+        raise AssertionError("`few` tells all")
 
     def slice_key(self, state: int) -> Hashable | None:
         return None
@@ -245,13 +300,14 @@ class Literal:
     def __init__(self, text: bytes, met: int) -> None:
         self.text, self._met = text, met
 
-    def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
-        row = np.full(256, DEAD, np.int32)
+    def few(self, state: int) -> Few:
         byte = self.text[state]
         if state == len(self.text) - 1:
-            return row, (byte,), ("literal", self._met, byte)
-        row[byte] = state + 1
-        return row, (), None
+            return Few(DEAD, {byte: CROSS}, ("literal", self._met, byte))
+        return Few(DEAD, {byte: state + 1}, None)
+
+    def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
+        raise AssertionError("`few` tells all")
 
     def slice_key(self, state: int) -> Hashable | None:
         return None
@@ -290,6 +346,26 @@ class Parallel:
     def _parts(self, state: int) -> tuple[int, ...]:
         return (state,) if len(self._automata) == 1 else self._states[state]
 
+    def few(self, state: int) -> Few | None:
+        lone = self._automata[0]
+        if len(self._automata) > 1 or not isinstance(lone, EscapedText) or (found := lone.few(state)) is None:
+            return None
+        like, nexts = found
+        if not lone.is_accepting(nexts.get(QUOTE, DEAD)):
+            return Few(like, nexts, None)
+        nexts[QUOTE] = CROSS
+        return Few(like, nexts, ("string", 1 << self._goals[0]))
+
+    def together(self, state: int) -> Block | None:
+        """The rows that are as fast made together with that of `state`."""
+        lone = self._automata[0]
+        if len(self._automata) > 1 or not isinstance(lone, EscapedText) or (found := lone.together(state)) is None:
+            return None
+        states, nexts = found
+        ends = np.array([end >= 0 and lone.is_accepting(end) for end in nexts[:, QUOTE].tolist()])
+        nexts[ends, QUOTE] = DEAD
+        return Block(states, nexts, ends, ("string", 1 << self._goals[0]))
+
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
         if len(self._automata) == 1:
             return self._lone_row(state)
@@ -318,9 +394,16 @@ class Parallel:
         return row, (QUOTE,), ("string", 1 << goal)
 
     def _joined(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
-        columns, places = np.unique(rows, axis=1, return_inverse=True)
-        numbers = [self._number(tuple(int(s) for s in column)) if (column >= 0).any() else DEAD for column in columns.T]
-        return np.array(numbers, np.int32)[places.reshape(-1)]
+        """The states after each byte, from those of all parts."""
+        found: dict[bytes, int] = {}
+        columns = np.ascontiguousarray(rows.T)
+        joined = np.full(256, DEAD, np.int32)
+        for byte in np.flatnonzero(rows.max(axis=0) >= 0).tolist():
+            content = columns[byte].tobytes()
+            if content not in found:
+                found[content] = self._number(tuple(columns[byte].tolist()))
+            joined[byte] = found[content]
+        return joined
 
     def is_accepting(self, state: int) -> bool:
         """Whether a number may end here."""

@@ -25,6 +25,7 @@ class ListedNames:
         self._texts = [_encoded(name) for name in names]
         self._keys: list[tuple[int, tuple[int, ...]]] = [(0, tuple(self._possible(range(len(names)))))]
         self._numbers = {self._keys[0]: 0}
+        self._few: dict[int, tuple[int, dict[int, int]]] = {}
         self._rows: dict[int, Row] = {}
         self.start = 0
 
@@ -32,18 +33,25 @@ class ListedNames:
         """The state before any byte where only these names are meant."""
         return self._number((0, tuple(self._possible(places))))
 
-    def row(self, state: int) -> Row:
-        row = self._rows.get(state)
-        if row is None:
+    def few(self, state: int) -> tuple[int, dict[int, int]]:
+        found = self._few.get(state)
+        if found is None:
             depth, places = self._keys[state]
             groups: dict[int, list[int]] = {}
             for place in places:
                 text = self._texts[place]
                 if len(text) > depth:
                     groups.setdefault(text[depth], []).append(place)
+            nexts = {byte: self._number((depth + 1, tuple(group))) for byte, group in groups.items()}
+            found = self._few[state] = (DEAD, nexts)
+        return found
+
+    def row(self, state: int) -> Row:
+        row = self._rows.get(state)
+        if row is None:
+            _, nexts = self.few(state)
             row = self._rows[state] = np.full(256, DEAD, np.int32)
-            for byte, group in groups.items():
-                row[byte] = self._number((depth + 1, tuple(group)))
+            row[list(nexts)] = list(nexts.values())
         return row
 
     def class_of(self, state: int) -> int:

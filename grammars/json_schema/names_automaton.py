@@ -6,7 +6,9 @@ has been read is the slice of those that begin like it, so a thousand names cost
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Hashable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -56,10 +58,12 @@ class NameSet:
         if found is None:
             low, high, depth = part
             first = low + (self.ends(part) is not None)
-            starts = [i for i in range(first, high) if i == first or self.sorted[i][depth] != self.sorted[i - 1][depth]]
             found = {}
-            for i, end in zip(starts, [*starts[1:], high], strict=False):
-                found[self.sorted[i][depth]] = Slice(i, end, depth + 1)
+            while first < high:
+                byte = self.sorted[first][depth]
+                end = bisect_right(self.sorted, byte, first, high, key=itemgetter(depth))
+                found[byte] = Slice(first, end, depth + 1)
+                first = end
             self._children[part] = found
         return found
 
@@ -83,6 +87,7 @@ class NameValues:
         self._keys: list[tuple[Slice, tuple[int, ...]]] = [(names.all, starts)]
         self._ids = {self._keys[0]: 0}
         self._rows: dict[int, Row] = {}
+        self._few: dict[int, tuple[int, dict[int, int]] | None] = {}
         self._fallen_rows: dict[tuple[int, ...], Row] = {}
         self._bounds: dict[int, int] = {}
         self._differs: dict[tuple[Slice, tuple[int, ...]], bool] = {}
@@ -100,33 +105,23 @@ class NameValues:
             self._rows[state] = row
         return row
 
-    def listed(self) -> list[int]:
-        """The states of the start and of all beginnings of names in ASCII, their rows made together.
+    def few(self, state: int) -> tuple[int, dict[int, int]] | None:
+        """By its difference to the state of the same languages where no name is left; None where a name is shut out."""
+        if state not in self._few:
+            part, others = self._keys[state]
+            self._few[state] = None if part == NOTHING else self._find_few(part, others)
+        return self._few[state]
 
-        Of the start alone where the languages do not stay where they are over ASCII, or the names are too many.
-        """
-        part, others = self._keys[self.start]
+    def _find_few(self, part: Slice, others: tuple[int, ...]) -> tuple[int, dict[int, int]] | None:
         rows = [self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(others)]
-        if any(s != DEAD and (row[_PRINTABLE] != s).any() for row, s in zip(rows, others, strict=True)):
-            return [self.start]
-        parts, states, places, targets = [part], [self.start], [], []
-        for k, part in enumerate(parts):  # which grows
-            for byte, below in self._names.children(part).items():
-                plain = _PRINTABLE.start <= byte < _PRINTABLE.stop
-                key = below, others if plain else tuple(int(row[byte]) for row in rows)
-                target = self._intern(key) if self._has_allowed(below) or self._has_others(*key) else DEAD
-                places.append(256 * k + byte)
-                targets.append(target)
-                if plain and target != DEAD:
-                    parts.append(below)
-                    states.append(target)
-            if len(parts) > _LISTED:
-                return [self.start]
-        block = np.tile(self._fallen(others, rows), (len(states), 1))
-        block.reshape(-1)[places] = targets
-        for state, row in zip(states, block, strict=True):
-            self._rows.setdefault(state, row)
-        return states
+        nexts = {}
+        for byte, below in self._names.children(part).items():
+            key = below, tuple(int(row[byte]) for row in rows)
+            if not self._has_allowed(below) and not self._has_others(*key):
+                return None
+            nexts[byte] = self._intern(key)
+        like = DEAD if all(s == DEAD for s in others) else self._intern((NOTHING, others))
+        return like, nexts
 
     def class_of(self, state: int) -> int:
         part, others = self._keys[state]
@@ -212,7 +207,14 @@ class NameValues:
         return state
 
 
+class WordValues(NameValues):
+    """One of some words, all of one class."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__(NameSet(words), (), None)
+
+    def class_of(self, state: int) -> int:
+        return NO_CLASS if super().class_of(state) == NO_CLASS else 0
+
+
 _DEAD_ROW = np.full(256, DEAD, np.int32)
-_PRINTABLE = slice(0x20, 0x7F)
-_LISTED = 2_000
-"""Most beginnings of names whose rows are made together"""

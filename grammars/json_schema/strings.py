@@ -9,13 +9,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
 
-import numpy as np
-from numpy.typing import NDArray
-
-from grammars.automaton import DEAD
-from grammars.json_schema.escapes import NO_CLASS, EscapedText, Row
+from grammars.json_schema.escapes import NO_CLASS, EscapedText, Row, Values
 from grammars.json_schema.length_automaton import LengthValues
-from grammars.json_schema.names_automaton import NameSet, NameValues
+from grammars.json_schema.names_automaton import NameSet, NameValues, WordValues
 from grammars.regex import Language
 
 ANY_STRING_STATES = 2_000
@@ -28,9 +24,7 @@ class StringLexeme(EscapedText):
     """The JSON texts, after the opening quote, of the strings in a language."""
 
     def __init__(self, value: Language) -> None:
-        bounds = value.length_bounds
-        values = _LanguageValues(value) if bounds is None else LengthValues(*bounds)
-        super().__init__(values, 1, ("string", value.key))
+        super().__init__(_values_of(value), 1, ("string", value.key))
         self.value = value
         self.final = 1
 
@@ -74,12 +68,6 @@ class KeyLexeme(EscapedText):
         """The class of the key that has been closed, NO_CLASS (-1) before."""
         return self.class_of(state)
 
-    def listed(self) -> tuple[list[int], NDArray[np.int32]]:
-        """(states, their rows [n, 256]): the start, and the beginnings of listed names where no character is cut."""
-        states = self._names_values.listed()
-        lives = [q for q in states if (self._names_values.row(q) != DEAD).any()]
-        return [2 * q for q in lives], self.rows_between(lives)
-
     def final(self, key_class: int) -> int:
         """The state after the closing quote of a key of this class."""
         return 2 * key_class + 1
@@ -89,8 +77,14 @@ class KeyLexeme(EscapedText):
         self._views: dict[frozenset[int], KeyLexeme] = {}
         values = NameValues(names, others, allowed)
         key = ("key", names.names, tuple(language.key for language in others), allowed)
-        self._names_values = values
         super().__init__(values, len(names.names) + len(others), key)
+
+
+def _values_of(language: Language) -> Values:
+    bounds, words = language.length_bounds, language.words
+    if bounds is not None:
+        return LengthValues(*bounds)
+    return _LanguageValues(language) if words is None else WordValues(words)
 
 
 class _LanguageValues:
@@ -104,6 +98,9 @@ class _LanguageValues:
 
     def row(self, state: int) -> Row:
         return self._language.row(state)
+
+    def few(self, state: int) -> None:
+        """None: these rows are wide."""
 
     def class_of(self, state: int) -> int:
         return 0 if self._language.is_accepting(state) else NO_CLASS

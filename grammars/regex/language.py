@@ -140,6 +140,13 @@ class Language:
             return node.least, node.most
         return (1, 1) if node == ANY else None
 
+    @property
+    def words(self) -> tuple[str, ...] | None:
+        """The texts, if the language has been made as a list of some; None if not."""
+        node = self._node
+        whole = node.kind is Kind.WORDS and (node.low_word, node.high_word, node.depth) == (0, len(node.words), 0)
+        return node.words if whole else None
+
     def is_empty(self) -> bool:
         """Whether no text belongs to it. Raises `ConstraintLimitError` if that takes too long to find out."""
         return not (self._node.plain and self._node is not EMPTY) and not self.dfa.has_text
