@@ -19,7 +19,7 @@ from grammars.errors import UnsupportedConstraintError
 
 Number: TypeAlias = int | float | Decimal | Fraction
 
-MAX_DIGITS = 400
+MAX_DIGITS = 1500
 """Digits that a number of a schema may have, written without an exponent."""
 
 
