@@ -1,0 +1,174 @@
+"""`POST /v1/chat/completions`. In: a `ChatBody`. Out: OpenAI's chat completion, whole or in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from grammars.spec import Spec
+from runtime.api import CompletionOutput, GenerateRequest, RequestOutput
+from sgl_lite.backends.base import Conversation
+from sgl_lite.backends.base import Message as PlainMessage
+from sgl_lite.server.desk import Answers, Asked
+from sgl_lite.server.errors import as_api_error, invalid
+from sgl_lite.server.gate import Call
+from sgl_lite.server.logprobs import chat_logprobs
+from sgl_lite.server.protocol import ChatBody
+from sgl_lite.server.service import Service, usage_of
+from sgl_lite.server.streams import EventStream, to_json
+from sgl_lite.server.tools import CallPiece, ContentPiece, Reader, ToolUse, plain_messages, tool_use
+
+
+async def chat_completions(service: Service, call: Call, body: ChatBody) -> Response:
+    service.check_model(body.model)
+    use = tool_use(body, service.checked)
+    constraint, param = service.constraint(body)
+    if use.constraint is not None:
+        if constraint is not None:
+            raise invalid(param or "", "a constraint and tools are given together; set tool_choice to 'none'")
+        constraint, param = use.constraint, "tools"
+    messages = plain_messages(body.messages, use.system)
+    asked = Asked(_request(service, call, body, messages, constraint), Conversation(tuple(messages)), bool(body.stream))
+    try:
+        answers = await service.desk.start(call, [asked])
+        if body.stream:
+            return EventStream(_chunks(service, call, body, use, answers), param)
+        (output,) = await answers.finished()
+    except Exception as error:
+        raise as_api_error(error, param, "messages") from error
+    choices = [_choice(service, body, use, one, call) for one in output.outputs]
+    head = service.head(call, "chat.completion", "chatcmpl")
+    return Response(
+        to_json({**head, "choices": choices, "usage": usage_of([output], call)}), media_type="application/json"
+    )
+
+
+def _request(
+    service: Service, call: Call, body: ChatBody, messages: list[PlainMessage], constraint: Spec | None
+) -> GenerateRequest:
+    if body.top_logprobs is not None and not body.logprobs:
+        raise invalid("top_logprobs", "it needs logprobs: true")
+    if body.max_tokens is not None and body.max_completion_tokens is not None:
+        raise invalid("max_tokens", "it is the old name of max_completion_tokens; give one of them")
+    template = service.backend.chat_template()
+    try:
+        prompt = template.render(messages, add_generation_prompt=True)
+    except Exception as error:  # templates are programs of their own, with errors of their own
+        raise invalid("messages", f"the model's chat template refuses them: {error}") from error
+    service.check_prompt(prompt, "messages")
+    stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
+    room = service.backend.engine.context_length
+    given = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_tokens
+    sampling = service.sampling(
+        body,
+        room if given is None else given,
+        stop=(*stop, *template.stop),
+        logprobs=body.top_logprobs or 0 if body.logprobs else None,
+    )
+    return GenerateRequest(
+        prompt=prompt,
+        sampling=sampling,
+        constraint=constraint,
+        request_id=call.request_id,
+        priority=body.priority or 0,
+        cache_salt=body.cache_salt or "",
+    )
+
+
+def _choice(service: Service, body: ChatBody, use: ToolUse, output: CompletionOutput, call: Call) -> dict[str, Any]:
+    content, calls = "", []
+    for piece in use.new_reader().feed(output.text, end=True):
+        if isinstance(piece, ContentPiece):
+            content += piece.text
+        elif piece.name is not None:
+            calls.append(_call_begin(call, output.index, piece))
+        else:
+            calls[piece.index]["function"]["arguments"] += piece.arguments
+    message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+    if calls:
+        message |= {"content": content.strip() or None, "tool_calls": calls}
+    return {
+        "index": output.index,
+        "message": message,
+        "logprobs": _logprobs(service, body, output, 0),
+        "finish_reason": "tool_calls" if calls else output.finish_reason,
+    }
+
+
+def _call_begin(call: Call, choice: int, piece: CallPiece) -> dict[str, Any]:
+    call_id = f"call_{call.request_id}_{choice}_{piece.index}"
+    return {"id": call_id, "type": "function", "function": {"name": piece.name, "arguments": piece.arguments}}
+
+
+def _logprobs(service: Service, body: ChatBody, output: CompletionOutput, seen: int) -> dict[str, Any] | None:
+    if not body.logprobs:
+        return None
+    return chat_logprobs((output.logprobs or ())[seen:], service.backend.decode, body.top_logprobs or 0)
+
+
+@dataclass(slots=True)
+class _Told:
+    """How much of one answer the client has."""
+
+    reader: Reader
+    chars: int = 0
+    tokens: int = 0
+    has_calls: bool = False
+    finished: bool = False
+
+
+async def _chunks(
+    service: Service, call: Call, body: ChatBody, use: ToolUse, answers: Answers
+) -> AsyncIterator[dict[str, Any]]:
+    """The first chunk of a choice says the role, the last one why it ended."""
+    head = service.head(call, "chat.completion.chunk", "chatcmpl")
+    with_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
+    if with_usage:
+        head["usage"] = None
+    told = {index: _Told(use.new_reader()) for index in range(body.n or 1)}
+    for index in told:
+        yield {**head, "choices": [_chunk_choice(index, {"role": "assistant", "content": ""})]}
+    last: RequestOutput | None = None
+    async for _, last in answers.outputs():
+        for output in last.outputs:
+            for choice in _news(service, call, body, output, told[output.index]):
+                yield {**head, "choices": [choice]}
+    assert last is not None
+    usage = usage_of([last], call)
+    if with_usage:
+        yield {**head, "choices": [], "usage": usage}
+
+
+def _news(service: Service, call: Call, body: ChatBody, output: CompletionOutput, told: _Told) -> list[dict[str, Any]]:
+    """What is new in an answer, as choices of chunks."""
+    if told.finished:
+        return []
+    ended = output.finish_reason is not None
+    text, told.chars = output.text[told.chars :], len(output.text)
+    deltas: list[dict[str, Any]] = []
+    for piece in told.reader.feed(text, ended):
+        if isinstance(piece, ContentPiece):
+            deltas.append({"content": piece.text})
+            continue
+        told.has_calls = True
+        more = {"function": {"arguments": piece.arguments}}
+        delta = more if piece.name is None else _call_begin(call, output.index, piece)
+        deltas.append({"tool_calls": [{"index": piece.index, **delta}]})
+    logprobs = _logprobs(service, body, output, told.tokens)
+    told.tokens = len(output.token_ids)
+    if logprobs and logprobs["content"] and not deltas:
+        deltas.append({})
+    choices = [_chunk_choice(output.index, delta) for delta in deltas]
+    if choices and logprobs:
+        choices[0]["logprobs"] = logprobs
+    if ended:
+        told.finished = True
+        choices.append(_chunk_choice(output.index, {}, "tool_calls" if told.has_calls else output.finish_reason))
+    return choices
+
+
+def _chunk_choice(index: int, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}

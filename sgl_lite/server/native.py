@@ -1,0 +1,136 @@
+"""`POST /generate`, by SGLang's names. In: a `NativeBody`. Out: SGLang's result dicts, whole or in events, each of
+which has all the text so far.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from starlette.responses import Response
+
+from grammars.spec import Ebnf, JsonSchema, Regex, Spec
+from runtime.api import GenerateRequest, RequestOutput, SamplingParams
+from sgl_lite.meta import finish_reason, meta_of
+from sgl_lite.server.desk import Answers, Asked
+from sgl_lite.server.errors import ApiError, as_api_error, invalid
+from sgl_lite.server.gate import Call
+from sgl_lite.server.protocol import NativeBody, NativeSampling
+from sgl_lite.server.service import Prompt, Service, token_biases, usage_of
+from sgl_lite.server.streams import EventStream, to_json
+
+DEFAULT_MAX_NEW_TOKENS = 128
+_RENAMED = {
+    "max_new_tokens": "max_tokens",
+    "min_new_tokens": "min_tokens",
+    "sampling_seed": "seed",
+    "no_stop_trim": "include_stop_str_in_output",
+}
+_CONSTRAINTS = ("json_schema", "regex", "ebnf")
+
+T = TypeVar("T")
+
+
+async def generate(service: Service, call: Call, body: NativeBody) -> Response:
+    if (body.text is None) == (body.input_ids is None):
+        raise ApiError(400, "give either text or input_ids", param="text", code="invalid_value")
+    name, given = ("input_ids", body.input_ids) if body.text is None else ("text", body.text)
+    prompts, many = service.prompts(given, name)
+    params = _for_each(body.sampling_params or NativeSampling(), len(prompts))
+    asked = [
+        Asked(_request(service, call, body, index, prompt, one), stream=bool(body.stream))
+        for index, (prompt, one) in enumerate(zip(prompts, params, strict=True))
+    ]
+    param = next((f"sampling_params.{name}" for name in _CONSTRAINTS if getattr(params[0], name) is not None), None)
+    try:
+        answers = await service.desk.start(call, asked)
+        if body.stream:
+            return EventStream(_events(service, call, body, many, answers), param)
+        outputs = await answers.finished()
+    except Exception as error:
+        raise as_api_error(error, param, name) from error
+    usage_of(outputs, call)
+    results = [result for output in outputs for result in _results(service, body, output)]
+    return Response(to_json(results if many or len(results) > 1 else results[0]), media_type="application/json")
+
+
+def _for_each(params: T | list[T], count: int) -> list[T]:
+    if not isinstance(params, list):
+        return [params] * count
+    if len(params) != count:
+        raise invalid("sampling_params", f"there are {len(params)} of them for {count} prompts")
+    return params
+
+
+def _request(
+    service: Service, call: Call, body: NativeBody, index: int, prompt: Prompt, params: NativeSampling
+) -> GenerateRequest:
+    if body.cache_salt and body.extra_key:
+        raise invalid("extra_key", "it is another name of cache_salt; give one of them")
+    return GenerateRequest(
+        prompt=prompt,
+        sampling=_sampling(service, body, params),
+        constraint=_constraint(service, params),
+        request_id=f"{body.rid or call.request_id}-{index}",
+        priority=body.priority or 0,
+        cache_salt=body.cache_salt or body.extra_key or "",
+    )
+
+
+def _sampling(service: Service, body: NativeBody, params: NativeSampling) -> SamplingParams:
+    service.check_n(params.n, "sampling_params.n")
+    given = params.model_dump(exclude_none=True, exclude={*_CONSTRAINTS, "logit_bias"})
+    values = {_RENAMED.get(name, name): value for name, value in given.items()}
+    if body.return_logprob:
+        top = values["logprobs"] = body.top_logprobs_num or 0
+        start = -1 if body.logprob_start_len is None else body.logprob_start_len
+        if start >= 0:
+            values |= {"prompt_logprobs": top, "prompt_logprobs_start": start}
+    defaults = {"max_tokens": DEFAULT_MAX_NEW_TOKENS, **service.backend.engine.default_sampling}
+    return SamplingParams(**{**defaults, **values, "logit_bias": token_biases(params.logit_bias)})
+
+
+def _constraint(service: Service, params: NativeSampling) -> Spec | None:
+    given = [name for name in _CONSTRAINTS if getattr(params, name) is not None]
+    if len(given) > 1:
+        raise invalid(f"sampling_params.{given[1]}", f"it is given together with {given[0]}; give one of them")
+    if params.json_schema is not None:
+        path = "sampling_params.json_schema"
+        try:
+            schema = json.loads(service.checked(path, params.json_schema))
+        except (ValueError, RecursionError) as error:
+            raise invalid(path, f"it is not JSON: {error}") from None
+        return JsonSchema(service.checked(path, schema))
+    if params.regex is not None:
+        return Regex(service.checked("sampling_params.regex", params.regex))
+    return None if params.ebnf is None else Ebnf(service.checked("sampling_params.ebnf", params.ebnf))
+
+
+def _results(service: Service, body: NativeBody, output: RequestOutput) -> list[dict[str, Any]]:
+    """One dict for each of the `n` answers."""
+    decode = service.backend.decode if body.return_text_in_logprobs else None
+    results = []
+    for one in output.outputs:
+        meta = meta_of(replace(output, outputs=(one,)), decode)
+        ids = meta.pop("output_ids")
+        meta["completion_tokens"] = len(ids)
+        meta["finish_reason"] = finish_reason(one) if one.finish_reason else None
+        results.append({"text": one.text, "output_ids": ids, "meta_info": meta})
+    return results
+
+
+async def _events(
+    service: Service, call: Call, body: NativeBody, many: bool, answers: Answers
+) -> AsyncIterator[dict[str, Any]]:
+    """Several answers are told apart by "index"."""
+    last: dict[int, RequestOutput] = {}
+    async for number, output in answers.outputs():
+        last[number] = output
+        results = _results(service, body, output)
+        for index, result in enumerate(results):
+            if many or len(results) > 1:
+                result["index"] = number * len(results) + index
+            yield result
+    usage_of(list(last.values()), call)
