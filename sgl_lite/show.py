@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from rich.console import Console, Group
 from rich.panel import Panel
@@ -19,7 +19,7 @@ _COLUMNS = {
 }
 
 
-def show(title: str, segments: Sequence[Segment], console: Console | None = None) -> None:
+def show(title: str, segments: Iterable[Segment], console: Console | None = None) -> None:
     """Print the segments of one state. Columns count tokens; ms is the time from sending to the last token."""
     text, table = Text(), Table("variable", *_COLUMNS, "ms", "ended by", box=None, pad_edge=False)
     for segment in segments:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from grammars.spec import Spec
@@ -264,7 +266,20 @@ class ProgramState:
         from sgl_lite.show import show  # brings rich, which `import sgl_lite` goes without
 
         self.sync()
-        show(self.interpreter.run.program, self.interpreter.writer.segments)
+        show(self.interpreter.run.program, self.interpreter.writer.record)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The run as one self-contained page, which is returned, and written to `path` if given. Waits.
+
+        Run the program with `return_logprob=True, top_logprobs_num=5` to see every token's probability.
+        """
+        from sgl_lite.html_page import page_of  # most programs draw nothing
+
+        self.error()  # a run that failed is drawn as far as it came
+        page = page_of(self.interpreter)
+        if path is not None:
+            Path(path).write_text(page, encoding="utf-8")
+        return page
 
     def __repr__(self) -> str:
         return f"ProgramState({self.interpreter.writer.visible_text()!r})"

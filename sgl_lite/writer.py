@@ -36,7 +36,7 @@ from sgl_lite.nodes import (
     VarEnd,
 )
 from sgl_lite.run import Run
-from sgl_lite.segments import Segment
+from sgl_lite.segments import Origin, Record, Segment
 from sgl_lite.selection import Selection
 from sgl_lite.spans import Placed
 from sgl_lite.variables import Cell
@@ -55,7 +55,7 @@ class Writer:
     """One state's text.
 
     text:     all so far; only whole nodes are in it. Its first `seeded` characters are the parent's.
-    segments: who wrote what, in order.
+    record:   who wrote what, in order.
     coming:   the cells of the gens and selects to come, in program order; `scopes` those of the `var_scope`s.
     queue:    where the nodes come from; told when an answer is there. failed: told of errors after a node was sent.
     """
@@ -64,7 +64,7 @@ class Writer:
         self.run = run
         self.text = ""
         self.seeded = 0
-        self.segments: list[Segment] = []
+        self.record = Record()
         self.chat = ChatLog(run.backend.chat_template)
         self.coming: deque[Cell] = deque()
         self.scopes: deque[Cell] = deque()
@@ -105,9 +105,12 @@ class Writer:
     # ------------------------------------------------------------------ plain nodes
 
     def _text(self, node: Text, placed: Placed) -> bool:
-        self.text += node.text
-        self.segments.append(Segment(node.text))
+        self._append(node.text, "program")
         return False
+
+    def _append(self, text: str, origin: Origin) -> None:
+        self.record.add(Segment(text, origin, len(self.text)))
+        self.text += text
 
     def _gen(self, node: Gen, placed: Placed) -> bool:
         constraint = node.constraint
@@ -119,10 +122,10 @@ class Writer:
 
     def _select(self, node: Select, placed: Placed, choices: tuple[str, ...] | None = None) -> bool:
         cell = self.coming.popleft()
-        self.text = self.chat.open(self.text)
+        self._open_message()
 
         def done(choice: str, meta: dict[str, Any]) -> None:
-            self._write(choice, cell, choice, meta)
+            self._write(choice, cell, choice, meta, None)
             self._queue.resume()
 
         Selection(
@@ -136,12 +139,24 @@ class Writer:
         return True
 
     def _role_begin(self, node: RoleBegin, placed: Placed) -> bool:
-        self.text = self.chat.begin(self.text, node.role)
+        self._rewrite(self.chat.begin(self.text, node.role), len(self.text))
         return False
 
     def _role_end(self, node: RoleEnd, placed: Placed) -> bool:
-        self.text = self.chat.end(self.text, node.role)
+        start = self.chat.start
+        self._rewrite(self.chat.end(self.text, node.role), start)
         return False
+
+    def _open_message(self) -> None:
+        """Have the chat template write what stands before the open message's content, if one is open."""
+        start = self.chat.start
+        self._rewrite(self.chat.open(self.text), start)
+
+    def _rewrite(self, text: str, start: int) -> None:
+        """The chat template made `text` of this state's, whose open message begins at `start`."""
+        if text != self.text:
+            self.record.template_wrote(self.text, text, start)
+            self.text = text
 
     def _var_begin(self, node: VarBegin, placed: Placed) -> bool:
         self._open_scopes.append((self.scopes.popleft(), len(self.text)))
@@ -155,6 +170,7 @@ class Writer:
         return False
 
     def _fork(self, node: Fork, placed: Placed) -> bool:
+        self.record.forks.append((len(self.record), node.children))
         for child in node.children:
             child.seed(self.text, self.chat)
         return False
@@ -174,8 +190,7 @@ class Writer:
         span = self._open_span()
         self.run.backend.check_constraint(span.constraint.spec, span.text + node.text)
         span.text += node.text
-        self.text += node.text
-        self.segments.append(Segment(node.text))
+        self._append(node.text, "forced")
         return False
 
     def _span_gen(self, node: SpanGen, placed: Placed) -> bool:
@@ -209,7 +224,7 @@ class Writer:
     # ------------------------------------------------------------------ asking the model
 
     def _request(self, node: Gen, extra_stop: tuple[str, ...]) -> GenerateRequest:
-        self.text = self.chat.open(self.text)
+        self._open_message()
         stops = extra_stop + (self.chat.template().stop if self.chat.active else ())
         settings = node.settings.over(self.run.settings)
         return GenerateRequest(prompt=self.text, sampling=settings.params(stops), timeout=self.run.remaining())
@@ -225,7 +240,7 @@ class Writer:
 
         def done(texts: list[str], thoughts: list[str], meta: dict[str, Any]) -> None:
             several = request.sampling.n > 1
-            self._write(texts[0], cell, texts if several else texts[0], meta)
+            self._write(texts[0], cell, texts if several else texts[0], meta, request)
             if thinking is not None:
                 thinking.fill(thoughts if several else thoughts[0], meta)
             self._queue.resume()
@@ -241,14 +256,14 @@ class Writer:
             failed=lambda error: self._failed(error, placed),
         ).start()
 
-    def _write(self, text: str, cell: Cell, value: Any, meta: dict[str, Any]) -> None:
+    def _write(self, text: str, cell: Cell, value: Any, meta: dict[str, Any], request: GenerateRequest | None) -> None:
         """What the model wrote is part of the text, and the variable's value."""
         with self._queue.changes.lock:
+            self.record.add(Segment(text, "model", len(self.text), cell.name, meta, request))
             self.text += text
             if self._span is not None:
                 self._span.text += text
             self._answering = None
-            self.segments.append(Segment(text, cell.name, meta))
             cell.fill(value, meta)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from grammars.spec import Spec
 from runtime.api import GenerateRequest, RequestOutput
@@ -56,6 +56,21 @@ class Capabilities:
     constraints: bool = True
     scores: bool = True
     images: bool = False
+
+
+@runtime_checkable
+class Inspector(Protocol):
+    """What a backend may tell of a request after it, for pictures of a run."""
+
+    def token_ends(self, text: str, special_tokens: bool = True) -> list[int]:
+        """Where each token of a prompt ends, in characters."""
+        ...
+
+    def mask_widths(self, request: GenerateRequest, token_ids: Sequence[int]) -> list[int]:
+        """How many tokens the request's constraint allowed at each step of an answer, 1 where it was forced; [] without
+        a constraint.
+        """
+        ...
 
 
 class Backend(Protocol):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from grammars.errors import ConformError
 from grammars.spec import Spec
@@ -84,6 +87,29 @@ class LocalBackend:
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return str(self.engine.decode(token_ids))
+
+    def token_ends(self, text: str, special_tokens: bool = True) -> list[int]:
+        encoded = self.engine.tokenizer(text, add_special_tokens=special_tokens, return_offsets_mapping=True)
+        return [int(end) for _, end in encoded["offset_mapping"]]
+
+    def mask_widths(self, request: GenerateRequest, token_ids: Sequence[int]) -> list[int]:
+        if request.constraint is None:
+            return []
+        grammar = self.engine.compile_constraint(request.constraint)
+        matcher = grammar.matcher(request.sampling.max_tokens, request.constraint_prefix)
+        row = np.zeros(grammar.vocabulary.mask_width, np.int32)
+        widths: list[int] = []
+        forced = deque(matcher.forced_tokens())
+        for token in token_ids:
+            matcher.fill_mask(row)
+            widths.append(1 if forced else int(np.bitwise_count(row.view(np.uint32)).sum()))
+            if not matcher.advance(token):
+                break  # the token of a stop, which belongs to no text
+            if forced:
+                forced.popleft()
+            if not forced:
+                forced.extend(matcher.forced_tokens())
+        return widths
 
     def chat_template(self) -> ChatTemplate:
         return self._chat_template
