@@ -5,7 +5,8 @@ reads the text up to and with the closing quote: raw characters where JSON has t
 with surrogate pairs, each doing what the bytes of its character do. This module knows no schema and no regex.
 
 States are integers. Even ones are between two bytes of the value: state 2 * q, where q is the state of the values. Odd
-ones are interned: first the final states, one for each class of values, then what an escape has read so far:
+ones are interned: first the final states of the classes of values that are known from the start, then those of classes
+met later, and what an escape has read so far:
 
     ("\\", q)  \        ("u", q)  \u         ("lead", m)  \uh...      m: after the lead byte that the digit fixes
                                              ("zero", q)  \u0         ("dee", q)  \uD
@@ -21,7 +22,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections.abc import Hashable
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,10 @@ class Values(Protocol):
         alive. None where that would not be short."""
         ...
 
+    def together(self, state: int) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
+        """(some states that `state` is among, their rows [n, 256]), where many cost little more than one."""
+        ...
+
     def class_of(self, state: int) -> int:
         """The class of the value that ends here, or NO_CLASS."""
         ...
@@ -65,17 +70,6 @@ class Values(Protocol):
     def slice_key(self, state: int) -> Hashable | None:
         """As `ByteAutomaton.slice_key`."""
         ...
-
-
-@runtime_checkable
-class ManyRows(Protocol):
-    """Values that make many rows as fast as one."""
-
-    def together(self, state: int) -> tuple[int, NDArray[np.int32]]:
-        """(the first of some states in a run that `state` is among, their rows [n, 256])"""
-        ...
-
-    def class_of(self, state: int) -> int: ...
 
 
 def _byte_costs() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -136,25 +130,26 @@ class EscapedText:
             return (self._intern(("u", like)) if like != DEAD else DEAD), self._few_digits(q, changed)
         nexts = {byte: 2 * target for byte, target in changed.items() if byte not in _NOT_RAW_BYTES}
         ends = self._values.class_of(q)
-        nexts[QUOTE] = DEAD if ends == NO_CLASS else 2 * ends + 1
+        nexts[QUOTE] = DEAD if ends == NO_CLASS else self._final(ends)
         if beside != DEAD or any(byte < 0x80 or 0xC2 <= byte < 0xF5 for byte in changed):
             nexts[BACKSLASH] = self._intern(("\\", q))
         return (2 * like if like != DEAD else DEAD), nexts
 
     def together(self, state: int) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
         """(states, their rows [n, 256]) made together with that of `state`, where the values make theirs so."""
-        if state & 1 or not isinstance(self._values, ManyRows):
+        found = None if state & 1 else self._values.together(state >> 1)
+        if found is None:
             return None
-        first, rows = self._values.together(state >> 1)
+        states, rows = found
         between = np.maximum(rows[:, :0x80].max(1), rows[:, 0xC2:0xF5].max(1)) >= 0
         rows = np.maximum(rows << 1, DEAD)
         rows[:, _NOT_RAW] = DEAD
-        for place in range(len(rows)):
-            if (ends := self._values.class_of(first + place)) != NO_CLASS:
-                rows[place, QUOTE] = 2 * ends + 1
-        for place in np.flatnonzero(between).tolist():
-            rows[place, BACKSLASH] = self._intern(("\\", first + place))
-        return np.arange(2 * first, 2 * (first + len(rows)), 2, dtype=np.int32), rows
+        for place, q in enumerate(states.tolist()):
+            if (ends := self._values.class_of(q)) != NO_CLASS:
+                rows[place, QUOTE] = self._final(ends)
+            if between[place]:
+                rows[place, BACKSLASH] = self._intern(("\\", q))
+        return states << 1, rows
 
     def _few_digits(self, q: int, changed: dict[int, int]) -> dict[int, int]:
         """The digits after `\\u` that begin the characters of these first bytes."""
@@ -185,7 +180,14 @@ class EscapedText:
 
     def class_of(self, state: int) -> int:
         """The class of the string that has been closed; NO_CLASS in every state before that, and in DEAD."""
-        return state >> 1 if state & 1 and 0 <= state >> 1 < self.classes else NO_CLASS
+        if not state & 1 or state < 0:
+            return NO_CLASS
+        key = self._keys[state >> 1]
+        return int(key[1]) if key[0] == "final" else NO_CLASS
+
+    def _final(self, of_class: int) -> int:
+        """The state after the closing quote of a string of that class."""
+        return 2 * of_class + 1 if of_class < self.classes else self._intern(("final", of_class))
 
     def is_accepting(self, state: int) -> bool:
         return self.class_of(state) != NO_CLASS
@@ -253,7 +255,7 @@ class EscapedText:
         row[_NOT_RAW] = DEAD
         ends = self._values.class_of(q)
         if ends != NO_CLASS:
-            row[QUOTE] = 2 * ends + 1
+            row[QUOTE] = self._final(ends)
         if values[:0x80].max() >= 0 or values[0xC2:0xF5].max() >= 0:  # between two characters
             row[BACKSLASH] = self._intern(("\\", q))
         return row

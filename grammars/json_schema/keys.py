@@ -11,15 +11,15 @@ Comes in: frames. Goes out: rows of the table. Knows no values.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grammars.automaton import CROSS, DEAD
+from grammars.json_schema.escapes import NO_CLASS
 from grammars.json_schema.frames import Frames, Name, ObjectFrame
 from grammars.json_schema.lexemes import QUOTE, Exit, Few, Rows
-from grammars.json_schema.listed_names import ListedKeys
 from grammars.json_schema.plans import Cell
 from grammars.json_schema.strings import KeyLexeme
 from grammars.regex import Language
@@ -30,19 +30,32 @@ NO_PATTERN: Cell = frozenset()
 class Keys:
     """The names of one frame as a lexeme. Its exit says which."""
 
-    def __init__(self, lexeme: KeyLexeme | ListedKeys, classes: tuple[Name, ...], is_open: bool) -> None:
-        self._lexeme = lexeme
-        self._classes = classes
-        self.is_open = is_open
+    def __init__(self, others: Mapping[Cell, Language], remembers: bool) -> None:
+        self._lexeme = KeyLexeme(tuple(others.values()))
+        self._cells = tuple(others)
+        self.is_open = remembers and bool(others)
         """Whether it has names that no plan lists."""
-        self.start = lexeme.start
         self._next: dict[int, tuple[Name | None, list[tuple[bytes, int]]]] = {}
+
+    def before(self, names: Iterable[str], allowed: Collection[Name] | None) -> int:
+        """The state before a name, out of these or not listed; None: all may come."""
+        if allowed is None:
+            return self._lexeme.before(names)
+        shut = [place for place, cell in enumerate(self._cells) if cell not in allowed]
+        return self._lexeme.before(names, {name for name in names if name not in allowed}, shut)
+
+    def _name(self, state: int) -> Name | None:
+        """The name, or the cell of the name, that has been closed."""
+        found = self._lexeme.class_of(state)
+        if found == NO_CLASS:
+            return None
+        return self._cells[found] if found < len(self._cells) else self._lexeme.name(found)
 
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
         row = self._lexeme.row(state)
-        if row[QUOTE] < 0 or self._lexeme.key_class(int(row[QUOTE])) < 0:
+        name = self._name(int(row[QUOTE]))
+        if name is None:
             return row, (), None
-        name = self._classes[self._lexeme.key_class(int(row[QUOTE]))]
         row = row.copy()
         row[QUOTE] = DEAD
         return row, (QUOTE,), ("key", name)
@@ -52,11 +65,11 @@ class Keys:
         if found is None:
             return None
         like, nexts = found
-        name = self._lexeme.key_class(nexts.get(QUOTE, DEAD))
-        if name < 0:
+        name = self._name(nexts.get(QUOTE, DEAD))
+        if name is None:
             return Few(like, nexts, None)
         nexts[QUOTE] = CROSS
-        return Few(like, nexts, ("key", self._classes[name]))
+        return Few(like, nexts, ("key", name))
 
     def slice_key(self, state: int) -> Hashable | None:
         return self._lexeme.slice_key(state)
@@ -104,8 +117,6 @@ class KeyRows:
     def __init__(self, frames: Frames, rows: Rows) -> None:
         self._frames = frames
         self._rows = rows
-        self._lexemes: dict[object, tuple[KeyLexeme, tuple[Name, ...]]] = {}
-        self._listed: dict[tuple[str, ...], tuple[ListedKeys, Keys]] = {}
         self._keys: dict[object, Keys] = {}
         self._locals: dict[int, int | None] = {}
 
@@ -118,34 +129,16 @@ class KeyRows:
     def _local(self, frame: ObjectFrame) -> int | None:
         names, cells = self._frames.names(frame)
         wide = len(cells) == 1 and NO_PATTERN in cells and self._frames.member(frame, NO_PATTERN) is not None
-        allowed = None
+        allowed: frozenset[Name] | None = None
         if not wide:
             every: tuple[Name, ...] = (*names, *cells)
-            allowed = frozenset(n for n, name in enumerate(every) if self._frames.member(frame, name) is not None)
+            allowed = frozenset(name for name in every if self._frames.member(frame, name) is not None)
             if not allowed:
                 return None
-            if max(allowed) < len(names):
-                return self._listed_local(names, allowed)
-        lexeme, classes = self._lexeme(names, cells)
-        key = (id(lexeme), allowed)
-        keys = self._keys.get(key)
-        if keys is None:
-            view = lexeme if allowed is None else lexeme.restrict(allowed)
-            is_open = self._frames.remembers and (allowed is None or max(allowed) >= len(names))
-            keys = self._keys[key] = Keys(view, classes, is_open)
-        return self._rows.local(keys, keys.start)
-
-    def _listed_local(self, names: tuple[str, ...], allowed: frozenset[int]) -> int:
-        if names not in self._listed:
-            lexeme = ListedKeys(names)
-            self._listed[names] = (lexeme, Keys(lexeme, names, False))
-        lexeme, keys = self._listed[names]
-        return self._rows.local(keys, lexeme.before(allowed))
-
-    def _lexeme(self, names: tuple[str, ...], cells: Mapping[Cell, Language]) -> tuple[KeyLexeme, tuple[Name, ...]]:
-        key = (names, *cells)
-        found = self._lexemes.get(key)
-        if found is None:
-            lexeme = KeyLexeme(names, tuple(cells.values()))
-            found = self._lexemes[key] = (lexeme, (*names, *cells))
-        return found
+            if allowed.isdisjoint(cells):
+                cells = {}
+        key = tuple((cell, language.key) for cell, language in cells.items())
+        if key not in self._keys:
+            self._keys[key] = Keys(cells, self._frames.remembers)
+        keys = self._keys[key]
+        return self._rows.local(keys, keys.before(names, allowed))

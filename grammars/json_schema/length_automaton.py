@@ -45,6 +45,8 @@ def _templates() -> Row:
 
 _TOGETHER = 16
 """Counts of characters whose rows are made together: a string takes a few with each token."""
+_OFTEN = 4
+"""Phases from here on are met seldom."""
 _TEMPLATES = _templates()
 _DEAD_ROW = np.full(256, DEAD, np.int32)
 
@@ -71,15 +73,20 @@ class LengthValues:
     def few(self, state: int) -> None:
         """None: these rows are wide."""
 
-    def together(self, state: int) -> tuple[int, NDArray[np.int32]]:
-        """The block of states that `state` is in, made together: (the first of them, their rows [n, 256])."""
-        first = state // (PHASES * _TOGETHER) * _TOGETHER
-        counts = np.arange(first, min(first + _TOGETHER, self._last + 1), dtype=np.int32)[:, None, None]
-        after = np.where(np.arange(PHASES)[:, None] == 0, np.minimum(counts + 1, self._last), counts)
-        rows = np.where(_TEMPLATES == DEAD, np.int32(DEAD), _TEMPLATES + PHASES * after)
-        if counts[-1, 0, 0] == self._most:
+    def together(self, state: int) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
+        """(states, their rows [n, 256]): those of the counts around, in the phases that are met often."""
+        count, phase = divmod(state, PHASES)
+        if phase >= _OFTEN:
+            return None
+        first = count // _TOGETHER * _TOGETHER
+        counts = np.arange(first, min(first + _TOGETHER, self._last + 1), dtype=np.int32)[:, None]
+        phases = np.arange(_OFTEN, dtype=np.int32)
+        after = np.where(phases == 0, np.minimum(counts + 1, self._last), counts)
+        templates = _TEMPLATES[:_OFTEN]
+        rows = np.where(templates == DEAD, np.int32(DEAD), templates + PHASES * after[:, :, None])
+        if counts[-1, 0] == self._most:
             rows[-1, 0] = DEAD
-        return PHASES * first, rows.reshape(-1, 256)
+        return (PHASES * counts + phases).reshape(-1), rows.reshape(-1, 256)
 
     def class_of(self, state: int) -> int:
         count, phase = divmod(state, PHASES)

@@ -1,220 +1,204 @@
 """Which name of an object a key is, or which of some languages it falls to: an automaton over the key's UTF-8 bytes.
 
-In: names, languages, the classes allowed. Out: `NameValues`, as `escapes` reads it. The names are a sorted list; what
-has been read is the slice of those that begin like it, so a thousand names cost no automaton.
+In: languages, and set by set the names that are told apart. Out: `NameValues`, as `escapes` reads it. A state is which
+names may still be meant, so all sets share what is alike: an object has another set of names after each member, but
+two of them differ near the root only, and on the way to the names that one has and the other has not.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Hashable, Sequence
-from operator import itemgetter
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from grammars.automaton import DEAD
 from grammars.json_schema.escapes import NO_CLASS, Row
-from grammars.json_schema.length_automaton import LengthValues
+from grammars.json_schema.language_values import language_slice
 from grammars.regex import Language
 
 
-class Slice(NamedTuple):
-    """The names `low` to `high` (not included) in order: those that begin with the `depth` bytes read."""
+class Meant(NamedTuple):
+    """What may still be meant.
 
-    low: int
-    high: int
+    depth:  bytes read; 0 where no name is left
+    marks:  2 * the place of each name that begins so, + 1 if it is refused: no class, and not one of the languages
+    others: the state of each language, or DEAD
+    """
+
     depth: int
-
-
-NOTHING = Slice(0, 0, 0)
-
-
-class NameSet:
-    """Names in the order of their bytes, and where each came from. Immutable, but for what it remembers."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = tuple(names)
-        encoded = []
-        for index, name in enumerate(names):
-            try:
-                encoded.append((name.encode(), index))
-            except UnicodeEncodeError:  # a lone surrogate: no text of a key stands for it
-                continue
-        encoded.sort()
-        self.sorted = [name for name, _ in encoded]
-        self.classes = np.array([index for _, index in encoded], np.int64)
-        self.lengths = np.array([len(name) for name in self.sorted], np.int64)
-        self.all = Slice(0, len(encoded), 0) if encoded else NOTHING
-        self._children: dict[Slice, dict[int, Slice]] = {}
-
-    def ends(self, part: Slice) -> int | None:
-        """The place of the name that has been read in full, if one has."""
-        return part.low if part.low < part.high and len(self.sorted[part.low]) == part.depth else None
-
-    def children(self, part: Slice) -> dict[int, Slice]:
-        """The slice after each byte with which a name goes on."""
-        found = self._children.get(part)
-        if found is None:
-            low, high, depth = part
-            first = low + (self.ends(part) is not None)
-            found = {}
-            while first < high:
-                byte = self.sorted[first][depth]
-                end = bisect_right(self.sorted, byte, first, high, key=itemgetter(depth))
-                found[byte] = Slice(first, end, depth + 1)
-                first = end
-            self._children[part] = found
-        return found
+    marks: tuple[int, ...]
+    others: tuple[int, ...]
 
 
 class NameValues:
-    """See the module docstring. A state is a slice of the names and a state of each language (or DEAD)."""
+    """Class i < len(others) are the texts of `others[i]` that are no name, class len(others) + p the p-th name."""
 
     is_plain = False
 
-    def __init__(self, names: NameSet, others: tuple[Language, ...], allowed: frozenset[int] | None) -> None:
-        self._names, self._others = names, others
-        first = len(names.names)
-        self._first_other = first
-        live = names.classes if allowed is None else np.array(sorted(allowed), np.int64)
-        self._allowed = np.isin(names.classes, live)
-        self._count = np.concatenate([[0], np.cumsum(self._allowed)])
-        starts = tuple(
-            language.start if (allowed is None or first + i in allowed) and not language.is_empty() else DEAD
-            for i, language in enumerate(others)
-        )
-        self._keys: list[tuple[Slice, tuple[int, ...]]] = [(names.all, starts)]
-        self._ids = {self._keys[0]: 0}
-        self._rows: dict[int, Row] = {}
+    def __init__(self, others: Sequence[Language]) -> None:
+        self._others = tuple(others)
+        self._names: list[str] = []
+        self._texts: list[bytes] = []
+        self._places: dict[str, int] = {}
+        self._states: list[Meant] = []
+        self._ids: dict[Meant, int] = {}
         self._few: dict[int, tuple[int, dict[int, int]] | None] = {}
-        self._fallen_rows: dict[tuple[int, ...], Row] = {}
+        self._rows: dict[int, Row] = {}
         self._bounds: dict[int, int] = {}
-        self._differs: dict[tuple[Slice, tuple[int, ...]], bool] = {}
-        self.start = 0
+        self._differs: dict[Meant, bool] = {}
+        self.start = self.before((), (), ())
+
+    def before(self, names: Iterable[str], refused: Collection[str], shut: Collection[int]) -> int:
+        """The state before any byte where these names are told apart.
+
+        refused: those of them that must not come. shut: the languages that none of the other texts may be of.
+        """
+        marks = sorted(2 * place + (name in refused) for name in names if (place := self._place(name)) is not None)
+        starts = (
+            DEAD if i in shut or language.is_empty() else language.start for i, language in enumerate(self._others)
+        )
+        return self._intern(_meant(0, marks, tuple(starts)))
+
+    def name(self, key_class: int) -> str:
+        """The name of a class that is one's."""
+        return self._names[key_class - len(self._others)]
+
+    def few(self, state: int) -> tuple[int, dict[int, int]] | None:
+        """By the difference to the state where no name is left; None where there is none, or one is shut out."""
+        if state not in self._few:
+            self._few[state] = self._find_few(self._states[state])
+        return self._few[state]
+
+    def together(self, state: int) -> None:
+        """None: each row is work of its own."""
 
     def row(self, state: int) -> Row:
         row = self._rows.get(state)
         if row is None:
-            part, others = self._keys[state]
-            rows = [self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(others)]
-            row = self._fallen(others, rows).copy()
-            for byte, below in self._names.children(part).items():
-                key = below, tuple(int(r[byte]) for r in rows)
-                row[byte] = self._intern(key) if self._has_allowed(below) or self._has_others(*key) else DEAD
+            meant = self._states[state]
+            fallen = _meant(0, (), meant.others)
+            row = self.row(self._intern(fallen)).copy() if meant.marks else self._fallen(meant.others)
+            for byte, below in self._below(meant).items():
+                row[byte] = self._intern(below) if self._is_alive(below) else DEAD
             self._rows[state] = row
         return row
 
-    def few(self, state: int) -> tuple[int, dict[int, int]] | None:
-        """By its difference to the state of the same languages where no name is left; None where a name is shut out."""
-        if state not in self._few:
-            part, others = self._keys[state]
-            self._few[state] = None if part == NOTHING else self._find_few(part, others)
-        return self._few[state]
-
-    def _find_few(self, part: Slice, others: tuple[int, ...]) -> tuple[int, dict[int, int]] | None:
-        rows = [self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(others)]
-        nexts = {}
-        for byte, below in self._names.children(part).items():
-            key = below, tuple(int(row[byte]) for row in rows)
-            if not self._has_allowed(below) and not self._has_others(*key):
-                return None
-            nexts[byte] = self._intern(key)
-        like = DEAD if all(s == DEAD for s in others) else self._intern((NOTHING, others))
-        return like, nexts
-
     def class_of(self, state: int) -> int:
-        part, others = self._keys[state]
-        place = self._names.ends(part)
-        if place is not None:
-            return int(self._names.classes[place]) if self._allowed[place] else NO_CLASS
+        depth, marks, others = self._states[state]
+        for mark in marks:
+            if len(self._texts[mark >> 1]) == depth:
+                return NO_CLASS if mark & 1 else len(others) + (mark >> 1)
         for i, s in enumerate(others):
             if s != DEAD and self._others[i].is_accepting(s):
-                return self._first_other + i
+                return i
         return NO_CLASS
 
     def slice_key(self, state: int) -> Hashable | None:
-        """Where no listed name is left and any other will do, that of any string."""
-        part, others = self._keys[state]
+        """Where no name is left, that of the one language that is."""
+        _, marks, others = self._states[state]
         live = [i for i, s in enumerate(others) if s != DEAD]
-        if part == NOTHING and len(live) == 1:
-            language = self._others[live[0]]
-            if language.length_bounds == (0, None) and others[live[0]] == language.start:
-                return LengthValues(0, None).slice_key(LengthValues.start)
-        return None
+        return language_slice(self._others[live[0]], others[live[0]]) if not marks and len(live) == 1 else None
 
     def bound(self, state: int) -> int:
         found = self._bounds.get(state)
         if found is None:
-            part, others = self._keys[state]
-            lengths = self._names.lengths[part.low : part.high][self._allowed[part.low : part.high]]
+            depth, marks, others = self._states[state]
             ways = [self._others[i].min_bytes(s) for i, s in enumerate(others) if s != DEAD]
-            if len(lengths):
-                ways.append(int(lengths.min()) - part.depth)
+            ways += [len(self._texts[mark >> 1]) - depth for mark in marks if not mark & 1]
             found = self._bounds[state] = min(ways, default=0)
         return found
 
-    def _fallen(self, others: tuple[int, ...], rows: list[Row]) -> Row:
-        """The row of what no name goes on with; the same wherever the languages are in the same states."""
-        found = self._fallen_rows.get(others)
-        if found is None:
-            found = self._fallen_rows[others] = self._make_fallen(rows)
-        return found
+    def _place(self, name: str) -> int | None:
+        """The number of a name; None for one with a lone surrogate: no text of a key stands for it."""
+        place = self._places.get(name)
+        if place is None:
+            try:
+                text = name.encode()
+            except UnicodeEncodeError:
+                return None
+            place = self._places[name] = len(self._names)
+            self._names.append(name)
+            self._texts.append(text)
+        return place
 
-    def _make_fallen(self, rows: list[Row]) -> Row:
-        live = [i for i, r in enumerate(rows) if r is not _DEAD_ROW]
+    def _below(self, meant: Meant) -> dict[int, Meant]:
+        """What may be meant after each byte with which a name goes on."""
+        depth = meant.depth
+        groups: dict[int, list[int]] = {}
+        for mark in meant.marks:
+            text = self._texts[mark >> 1]
+            if len(text) > depth:
+                groups.setdefault(text[depth], []).append(mark)
+        if not groups:
+            return {}
+        rows = [self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(meant.others)]
+        return {
+            byte: _meant(depth + 1, marks, tuple([int(row[byte]) for row in rows])) for byte, marks in groups.items()
+        }
+
+    def _find_few(self, meant: Meant) -> tuple[int, dict[int, int]] | None:
+        if not meant.marks:
+            return None
+        nexts = {}
+        for byte, below in self._below(meant).items():
+            if not self._is_alive(below):
+                return None
+            nexts[byte] = self._intern(below)
+        like = DEAD if _is_dead(meant.others) else self._intern(Meant(0, (), meant.others))
+        return like, nexts
+
+    def _fallen(self, others: tuple[int, ...]) -> Row:
+        """The row where no name is left."""
         row = np.full(256, DEAD, np.int32)
-        if len(live) == 1:
-            targets, inverse = np.unique(rows[live[0]], return_inverse=True)
-            ids = [self._lone(live[0], int(t), len(rows)) if t != DEAD else DEAD for t in targets]
-            row[:] = np.array(ids, np.int32)[inverse]
-        elif live:
-            for byte in np.flatnonzero(np.max([rows[i] for i in live], axis=0) >= 0):
-                row[byte] = self._intern((NOTHING, tuple(int(r[byte]) for r in rows)))
+        rows = [self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(others)]
+        if rows:
+            made: dict[tuple[int, ...], int] = {}
+            for byte in np.flatnonzero(np.max(rows, axis=0) >= 0).tolist():
+                after = tuple([int(r[byte]) for r in rows])
+                if after not in made:
+                    made[after] = self._intern(Meant(0, (), after))
+                row[byte] = made[after]
         return row
 
-    def _lone(self, index: int, state: int, count: int) -> int:
-        """The state with one language left."""
-        return self._intern((NOTHING, (DEAD,) * index + (state,) + (DEAD,) * (count - index - 1)))
+    def _is_alive(self, meant: Meant) -> bool:
+        return any(not mark & 1 for mark in meant.marks) or self._has_others(meant)
 
-    def _has_allowed(self, part: Slice) -> bool:
-        return bool(self._count[part.high] > self._count[part.low])
-
-    def _has_others(self, part: Slice, others: tuple[int, ...]) -> bool:
+    def _has_others(self, meant: Meant) -> bool:
         """Whether some language has a completion that makes no name."""
-        if all(s == DEAD for s in others):
+        if _is_dead(meant.others):
             return False
-        key = part, others
-        found = self._differs.get(key)
+        if not meant.marks:
+            return True
+        found = self._differs.get(meant)
         if found is None:
-            live = [(self._others[i], s) for i, s in enumerate(others) if s != DEAD]
-            found = self._names.ends(part) is None and any(language.is_accepting(s) for language, s in live)
-            children = self._names.children(part)
+            live = [(self._others[i], s) for i, s in enumerate(meant.others) if s != DEAD]
+            ends = any(len(self._texts[mark >> 1]) == meant.depth for mark in meant.marks)
+            found = not ends and any(language.is_accepting(s) for language, s in live)
+            below = self._below(meant)
             if not found:
                 onward = np.max([language.row(s) for language, s in live], axis=0) >= 0
-                found = int(onward.sum()) > int(onward[list(children)].sum()) if children else bool(onward.any())
+                found = int(onward.sum()) > int(onward[list(below)].sum()) if below else bool(onward.any())
             if not found:
-                steps = ((below, byte) for byte, below in children.items())
-                rows = [self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(others)]
-                found = any(self._has_others(below, tuple(int(r[byte]) for r in rows)) for below, byte in steps)
-            self._differs[key] = found
+                found = any(self._has_others(after) for after in below.values())
+            self._differs[meant] = found
         return found
 
-    def _intern(self, key: tuple[Slice, tuple[int, ...]]) -> int:
-        state = self._ids.setdefault(key, len(self._keys))
-        if state == len(self._keys):
-            self._keys.append(key)
+    def _intern(self, meant: Meant) -> int:
+        state = self._ids.setdefault(meant, len(self._states))
+        if state == len(self._states):
+            self._states.append(meant)
         return state
 
 
-class WordValues(NameValues):
-    """One of some words, all of one class."""
+def _is_dead(others: tuple[int, ...]) -> bool:
+    return all(s == DEAD for s in others)
 
-    def __init__(self, words: Sequence[str]) -> None:
-        super().__init__(NameSet(words), (), None)
 
-    def class_of(self, state: int) -> int:
-        return NO_CLASS if super().class_of(state) == NO_CLASS else 0
+def _meant(depth: int, marks: Sequence[int], others: tuple[int, ...]) -> Meant:
+    """In its one form: refused names do not count where no language is left that could have them."""
+    kept = tuple([mark for mark in marks if not mark & 1]) if _is_dead(others) else tuple(marks)
+    return Meant(depth if kept else 0, kept, others)
 
 
 _DEAD_ROW = np.full(256, DEAD, np.int32)

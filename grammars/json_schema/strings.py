@@ -6,18 +6,18 @@ tells at the closing quote which class of names the key belongs to. See `escapes
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
-from grammars.json_schema.escapes import NO_CLASS, EscapedText, Row, Values
+from grammars.json_schema.escapes import EscapedText, Values
+from grammars.json_schema.language_values import LanguageValues
 from grammars.json_schema.length_automaton import LengthValues
-from grammars.json_schema.names_automaton import NameSet, NameValues, WordValues
+from grammars.json_schema.names_automaton import NameValues
+from grammars.json_schema.word_values import WordValues
 from grammars.regex import Language
 
 ANY_STRING_STATES = 2_000
 """More than all states of the strings without a constraint."""
-VIEWS = 256
-"""Restrictions of one `KeyLexeme` that it remembers."""
 
 
 class StringLexeme(EscapedText):
@@ -40,73 +40,28 @@ def any_string() -> StringLexeme:
 class KeyLexeme(EscapedText):
     """The JSON texts, after the opening quote, of an object's keys, told apart by class.
 
-    Class i < len(names) is the name `names[i]`; class len(names) + i are the texts of `others[i]` that are no name.
-    `others` are disjoint. allowed: the classes that a key may have (None: all); the names of other classes are still no
-    texts of `others`. Names that are not Unicode text (lone surrogates) have no key.
+    Class i < len(others) are the texts of `others[i]` that are no name; the names have classes after that, given as
+    they are met. `others` are disjoint. Names that are not Unicode text (lone surrogates) have no key.
     """
 
-    def __init__(
-        self, names: Sequence[str], others: Sequence[Language] = (), allowed: frozenset[int] | None = None
-    ) -> None:
-        self._setup(NameSet(names), tuple(others), allowed)
+    def __init__(self, others: Sequence[Language] = ()) -> None:
+        self._names = NameValues(others)
+        super().__init__(self._names, len(others), ("key", tuple(language.key for language in others)))
 
-    @property
-    def others(self) -> tuple[Language, ...]:
-        return self._others
+    def before(self, names: Iterable[str], refused: Collection[str] = (), shut: Collection[int] = ()) -> int:
+        """The state before any byte where these names are told apart.
 
-    def restrict(self, allowed: frozenset[int]) -> KeyLexeme:
-        """The same keys, of these classes only. Cheap: the names are shared."""
-        found = self._views.get(allowed)
-        if found is None:
-            if len(self._views) >= VIEWS:
-                self._views.clear()
-            found = self._views[allowed] = KeyLexeme.__new__(KeyLexeme)
-            found._setup(self._names, self._others, allowed)
-        return found
+        refused: those of them that must not come. shut: the languages that none of the other keys may be of.
+        """
+        return 2 * self._names.before(names, refused, shut)
 
-    def key_class(self, state: int) -> int:
-        """The class of the key that has been closed, NO_CLASS (-1) before."""
-        return self.class_of(state)
-
-    def final(self, key_class: int) -> int:
-        """The state after the closing quote of a key of this class."""
-        return 2 * key_class + 1
-
-    def _setup(self, names: NameSet, others: tuple[Language, ...], allowed: frozenset[int] | None) -> None:
-        self._names, self._others = names, others
-        self._views: dict[frozenset[int], KeyLexeme] = {}
-        values = NameValues(names, others, allowed)
-        key = ("key", names.names, tuple(language.key for language in others), allowed)
-        super().__init__(values, len(names.names) + len(others), key)
+    def name(self, key_class: int) -> str:
+        """The name of a class that is one's."""
+        return self._names.name(key_class)
 
 
 def _values_of(language: Language) -> Values:
     bounds, words = language.length_bounds, language.words
     if bounds is not None:
         return LengthValues(*bounds)
-    return _LanguageValues(language) if words is None else WordValues(words)
-
-
-class _LanguageValues:
-    """A language as `Values` of one class."""
-
-    is_plain = False
-
-    def __init__(self, language: Language) -> None:
-        self._language = language
-        self.start = language.start
-
-    def row(self, state: int) -> Row:
-        return self._language.row(state)
-
-    def few(self, state: int) -> None:
-        """None: these rows are wide."""
-
-    def class_of(self, state: int) -> int:
-        return 0 if self._language.is_accepting(state) else NO_CLASS
-
-    def bound(self, state: int) -> int:
-        return self._language.min_bytes(state)
-
-    def slice_key(self, state: int) -> Hashable | None:
-        return None
+    return LanguageValues(language) if words is None else WordValues(words)

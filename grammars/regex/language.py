@@ -6,7 +6,7 @@ read as UTF-8; a complement is taken within well-formed UTF-8. Knows no vocabula
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from functools import cached_property
 
 import numpy as np
@@ -202,6 +202,14 @@ class Language:
     def is_accepting(self, state: int) -> bool:
         """Whether the text so far belongs to the language."""
         return self.dfa.is_accepting(state)
+
+    def behaviour(self, state: int, size: int) -> Hashable | None:
+        """See `Dfa.behaviour`."""
+        return self.dfa.behaviour(state, size)
+
+    def takes_any(self, state: int) -> bool:
+        """Whether every text can follow."""
+        return self.dfa.behaviour(state, 0) == ALL.key
 
     def min_bytes(self, state: int) -> int:
         """Length of a shortest completion, in bytes."""

@@ -1,0 +1,83 @@
+"""One of a list of words as the value of a string.
+
+In: words. Out: `WordValues`, as `escapes` reads it, of one class. The words are a sorted list; what has been read is
+the slice of those that begin like it, so a million words cost no automaton.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import NamedTuple
+
+import numpy as np
+
+from grammars.automaton import DEAD
+from grammars.json_schema.escapes import NO_CLASS, Row
+
+
+class Part(NamedTuple):
+    """The words `low` to `high` (not included) in order: those that begin with the `depth` bytes read."""
+
+    low: int
+    high: int
+    depth: int
+
+
+class WordValues:
+    """A state is a part of the words. There is a word, and none holds a lone surrogate."""
+
+    is_plain = False
+    start = 0
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = sorted(word.encode() for word in words)
+        self._lengths = np.array([len(word) for word in self._words], np.int64)
+        self._parts = [Part(0, len(self._words), 0)]
+        self._ids = {self._parts[0]: 0}
+        self._few: dict[int, tuple[int, dict[int, int]]] = {}
+
+    def few(self, state: int) -> tuple[int, dict[int, int]]:
+        found = self._few.get(state)
+        if found is None:
+            _, high, depth = self._parts[state]
+            first = self._parts[state].low + self._ends(state)
+            nexts = {}
+            while first < high:
+                byte = self._words[first][depth]
+                end = bisect_right(self._words, byte, first, high, key=itemgetter(depth))
+                nexts[byte] = self._intern(Part(first, end, depth + 1))
+                first = end
+            found = self._few[state] = (DEAD, nexts)
+        return found
+
+    def together(self, state: int) -> None:
+        """None: each row is work of its own."""
+
+    def row(self, state: int) -> Row:
+        _, nexts = self.few(state)
+        row = np.full(256, DEAD, np.int32)
+        row[list(nexts)] = list(nexts.values())
+        return row
+
+    def class_of(self, state: int) -> int:
+        return 0 if self._ends(state) else NO_CLASS
+
+    def bound(self, state: int) -> int:
+        low, high, depth = self._parts[state]
+        return int(self._lengths[low:high].min()) - depth
+
+    def slice_key(self, state: int) -> None:
+        """None: nothing here is wide."""
+
+    def _ends(self, state: int) -> bool:
+        """Whether the first word of the part has been read in full."""
+        low, _, depth = self._parts[state]
+        return len(self._words[low]) == depth
+
+    def _intern(self, part: Part) -> int:
+        state = self._ids.setdefault(part, len(self._parts))
+        if state == len(self._parts):
+            self._parts.append(part)
+        return state
