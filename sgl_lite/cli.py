@@ -80,6 +80,53 @@ def generate(
 
 
 @app.command()
+def serve(
+    model: Model = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hugging Face model.")] = None,
+    served_model_name: Annotated[str | None, typer.Option(help="What clients call it. Default: --model.")] = None,
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in; give keys then.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8000,
+    api_key: Annotated[
+        list[str] | None, typer.Option(help="A key that opens the API. Repeat the option.", envvar="SGL_LITE_API_KEY")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    context_length: Annotated[int | None, typer.Option(help="Longest prompt plus answer, in tokens.")] = None,
+    max_running: Annotated[int, typer.Option(help="Answers that are generated at the same time.")] = 64,
+    max_under_way: Annotated[int, typer.Option(help="Beyond so many answers, clients are told 429.")] = 512,
+    request_seconds: Annotated[float, typer.Option(help="A request that takes longer is aborted.")] = 600,
+    stop_seconds: Annotated[float, typer.Option(help="Time for what is under way when the server stops.")] = 30,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning, error.")] = "info",
+) -> None:
+    """Serve a model over HTTP: OpenAI's API at /v1, SGLang's at /generate.
+
+    Example: [bold]sgl-lite serve --model Qwen/Qwen3-0.6B --api-key secret[/bold]
+    """
+    try:
+        from sgl_lite.server.config import ServerConfig
+        from sgl_lite.server.serving import LOG_LEVELS, http_server, log_to_stderr
+    except ModuleNotFoundError as error:  # an extra that `import sgl_lite` goes without
+        raise sgl.ArgumentError(f"serve needs {error.name}; pip install 'sgl-lite[server]'") from error
+    if log_level not in LOG_LEVELS:
+        raise typer.BadParameter(f"{log_level} is not one of {', '.join(LOG_LEVELS)}", param_hint="--log-level")
+    config = ServerConfig(
+        model_name=served_model_name or model or "embedded",
+        revision=revision,
+        api_keys=tuple(api_key or ()),
+        max_under_way=max_under_way,
+        request_seconds=request_seconds,
+        stop_seconds=stop_seconds,
+    )
+    log_to_stderr(log_level)
+    if not config.api_keys and host not in ("127.0.0.1", "::1", "localhost"):
+        errors.print("[yellow]no --api-key: everyone who reaches this host may use the model[/yellow]")
+    engine = sgl.Engine(
+        model_path=model, revision=revision, device=device, context_length=context_length, max_num_seqs=max_running
+    )
+    with engine:
+        http_server(sgl.LocalBackend.of(engine), config, host, port).run()
+
+
+@app.command()
 def demo() -> None:
     """Run the main job on the embedded model: a record from prose, guaranteed to fit its schema."""
     schema = {

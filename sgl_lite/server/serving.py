@@ -21,7 +21,7 @@ from sgl_lite.server.desk import Desk
 
 LAST_WORDS_SECONDS = 3
 """From the abort of what still runs until its connections are cut."""
-log = logging.getLogger("sgl_lite.server")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class JsonLines(logging.Formatter):
