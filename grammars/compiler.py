@@ -82,6 +82,8 @@ class _Compile(threading.Thread):
             grammar = CompiledGrammar(self._spec, renew(), self._vocabulary, self._limits, renew)
             grammar.prepare(min(_PREPARED_SECONDS, self._limits.compile_seconds / 2))
             self._grammar = grammar
+        except (RecursionError, MemoryError) as error:
+            self._error = ConstraintLimitError(f"the constraint is nested too deeply, or too large: {error!r}")
         except BaseException as error:  # handed to the thread that waits
             self._error = error
 

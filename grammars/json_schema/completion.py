@@ -12,6 +12,7 @@ from grammars.json_schema.names import NameCells
 from grammars.json_schema.plans import ArrayPlan, Cell, ObjectPlan
 from grammars.json_schema.refs import Ref
 from grammars.json_schema.texts import Texts
+from grammars.json_schema.values import loads
 
 Plan = ArrayPlan | ObjectPlan
 
@@ -56,7 +57,13 @@ class Completion:
         """From before an item that must come to the closing bracket: the best for each way to go on."""
         for ref, after in plan.branches(state):
             text = self._emptiness.shortest(ref)
-            if text is not None and self._emptiness.array_alive(plan, after):
+            if text is None:
+                continue
+            if plan.form.unique:  # the rest is told what this item is; one before it may still be unknown
+                (constant,) = plan.algebra.constant(loads(text.decode()))
+                known = plan.with_item(after, constant)
+                after = (*known[:3], state[3], known[4])
+            if self._emptiness.array_alive(plan, after):
                 yield text + self.rest(plan, after)
 
     def next_member(self, plan: ObjectPlan, state: tuple) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+from grammars.errors import UnsupportedConstraintError
 from grammars.json_schema.numerals import Numerals
 from grammars.json_schema.strings import StringLexeme, any_string
 from grammars.regex import Language
@@ -47,4 +48,9 @@ class Texts:
 
     def key(self, name: str) -> bytes:
         """The shortest text of a property name, with the colon."""
-        return json.dumps(name, ensure_ascii=False).encode() + b":"
+        try:
+            return json.dumps(name, ensure_ascii=False).encode() + b":"
+        except UnicodeEncodeError as error:
+            raise UnsupportedConstraintError(
+                f"the name {name!a} holds half of a surrogate pair; no text does"
+            ) from error

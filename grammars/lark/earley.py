@@ -21,6 +21,9 @@ from grammars.limits import Limits
 HERE = -1
 """The origin of an item that begins at the very set that holds it."""
 
+_ITEM_BYTES = 400
+"""Memory that one item takes, in all, roughly"""
+
 Item: TypeAlias = tuple[int, int, int]
 """(rule, dot, origin)"""
 
@@ -53,6 +56,7 @@ class Earley:
         self.sets: list[ItemSet] = []
         self._ids: dict[frozenset[Item], int] = {}
         self._next: dict[tuple[int, int], int] = {}
+        self._most_items = limits.memory_bytes // _ITEM_BYTES
         self.start = self._intern(set(), initial=True)
 
     def after(self, set_id: int, terminal: int) -> int:
@@ -102,6 +106,9 @@ class Earley:
                 raise ConstraintLimitError(
                     f"the grammar leaves more than {self.limits.states} different sets of rules open"
                 )
+            self._most_items -= len(key)
+            if self._most_items < 0:
+                raise ConstraintLimitError("the grammar is so ambiguous that its readings of one text fill the memory")
             found = self._ids[key] = len(self.sets)
             self.sets.append(self._close(live, complete, initial))
         return found
