@@ -54,15 +54,13 @@ class Matcher:
     def advance(self, token: int) -> bool:
         """Take `token`. False, and nothing changes, if it is not allowed."""
         state = self._state
-        landing = self._masks.advance(state, token) if state != ENDED else DEAD
-        following, plan = landing, None
+        landing, following = self._masks.take(state, token) if state != ENDED else (DEAD, DEAD)
+        plan = None
         if landing == DEAD:
             if state == ENDED or token not in self._masks.vocabulary.eos_ids or not self._masks.is_accepting(state):
                 return False
             following = ENDED
         else:
-            if self._masks.remembers:
-                following = self._masks.remember(state, token, landing)
             if self._budget is not None:
                 left = self._budget - len(self._tokens) - 1
                 if not self._masks.fits(following, left):

@@ -124,15 +124,13 @@ class TokenMasks:
                 return DEAD
             return following
 
-    @property
-    def remembers(self) -> bool:
-        """Whether `remember` must follow `advance`."""
-        return self.transitions.remembers
-
-    def remember(self, before: int, token: int, after: int) -> int:
-        """`after`, where `token` leads from `before`, with what only the text itself can tell."""
+    def take(self, state: int, token: int) -> tuple[int, int]:
+        """(the state after `token` by the tables alone, as `advance` gives it; that with what only the text tells)"""
         with self.lock:
-            return self.transitions.remember(before, self.vocabulary.tokens[token], after)
+            landing = self.advance(state, token)
+            if landing == DEAD or not self.transitions.remembers:
+                return landing, landing
+            return landing, self.transitions.remember(state, self.vocabulary.tokens[token], landing)
 
     def fits(self, state: int, tokens: int) -> bool:
         """Whether a completion of `state` in at most `tokens` tokens is known."""

@@ -178,6 +178,14 @@ class EscapedText:
     def step(self, state: int, byte: int) -> int:
         return int(self.row(state)[byte])
 
+    def needs_escape(self, state: int) -> bool:
+        """Whether a shortest completion may begin with a backslash: only an escape leads where it leads."""
+        if state & 1:
+            return True
+        targets = self._values.row(state >> 1)
+        raw = np.delete(targets, _NOT_RAW)
+        return not set(targets[_NOT_RAW].tolist()) - {DEAD} <= set(raw.tolist())
+
     def class_of(self, state: int) -> int:
         """The class of the string that has been closed; NO_CLASS in every state before that, and in DEAD."""
         if not state & 1 or state < 0:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grammars.automaton import CROSS, DEAD
-from grammars.json_schema.escapes import NO_CLASS
+from grammars.json_schema.escapes import BACKSLASH, NO_CLASS
 from grammars.json_schema.frames import Frames, Name, ObjectFrame
 from grammars.json_schema.lexemes import QUOTE, Exit, Few, Rows
 from grammars.json_schema.plans import Cell
@@ -100,10 +100,14 @@ class Keys:
         return best
 
     def _onward(self, state: int) -> tuple[Name | None, list[tuple[bytes, int]]]:
-        """The name that may end in a state, and for each state after it a byte that leads there."""
+        """The name that may end in a state, and for each state after it a byte that leads there: those that a shortest
+        way may take."""
         found = self._next.get(state)
         if found is None:
             row, _, meaning = self.row(state)
+            if not self._lexeme.needs_escape(state):
+                row = row.copy()
+                row[BACKSLASH] = DEAD
             states, bytes_ = np.unique(row, return_index=True)
             onward = [(bytes((byte,)), after) for after, byte in zip(states.tolist(), bytes_.tolist(), strict=True)]
             name: Name | None = None if meaning is None else meaning[1]  # type: ignore[assignment]

@@ -31,12 +31,18 @@ class Memory:
         self._frames = frames
         self._step = step
         self._owner = owner
+        self._plain: set[int] = set()
+        """states in which no name is being written and nothing is to be known"""
 
     def remember(self, before: int, text: bytes, after: int) -> int:
         """See `ByteAutomaton.remember`."""
-        source, target = self._contexts[before >> 32], self._contexts[after >> 32]
+        source = self._contexts.entries[before >> 32]
+        if source.tape is None and after in self._plain:
+            return after
+        target = self._contexts[after >> 32]
         in_name = self._in_name(after)
         if source.tape is None and not target.pending and not in_name:
+            self._plain.add(after)
             return after
         if in_name and source.tape is not None and target.bare == source.bare and self._in_name(before):
             if QUOTE not in text:  # still inside the same name
