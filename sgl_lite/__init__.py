@@ -83,6 +83,7 @@ from sgl_lite.state import ProgramState
 if TYPE_CHECKING:
     from sgl_lite.backends.http import RuntimeEndpoint
     from sgl_lite.backends.local import Engine, LocalBackend
+    from sgl_lite.backends.openai import OpenAI
     from sgl_lite.llm import LLM
 
 __version__ = "0.1.0"
@@ -91,6 +92,7 @@ _LOADED_ON_USE = {
     "Engine": "sgl_lite.backends.local",
     "LocalBackend": "sgl_lite.backends.local",
     "LLM": "sgl_lite.llm",
+    "OpenAI": "sgl_lite.backends.openai",
     "RuntimeEndpoint": "sgl_lite.backends.http",
 }
 
@@ -120,6 +122,7 @@ __all__ = [
     "LanguageError",
     "LocalBackend",
     "ModelLoadError",
+    "OpenAI",
     "ProgramCancelled",
     "ProgramState",
     "ProgramStateGroup",

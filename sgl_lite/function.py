@@ -15,12 +15,12 @@ from runtime.api import GenerateRequest, RequestOutput, SamplingParams
 from sgl_lite.backends.base import Backend
 from sgl_lite.batch import run_all, run_all_async
 from sgl_lite.defaults import backend_of
-from sgl_lite.errors import ArgumentError
+from sgl_lite.errors import ArgumentError, UnsupportedByBackendError
 from sgl_lite.interpreter import Interpreter
 from sgl_lite.run import Run
 from sgl_lite.settings import RUN_DEFAULTS, SAMPLING_NAMES, SamplingSettings
 from sgl_lite.state import ProgramState
-from sgl_lite.tracer import TracerProgramState, constant_prefix, trace
+from sgl_lite.tracer import TracerProgramState, constant_beginning, trace
 
 _RUN_NAMES = ("backend", "stream", "timeout", "use_thread", "max_new_tokens")
 
@@ -34,7 +34,9 @@ def function(
 def function(func: Callable[..., Any] | None = None, *, num_api_spec_tokens: int | None = None) -> Any:
     """Make a program of a function whose first parameter is the state: `def profile(s, name): ...`.
 
-    num_api_spec_tokens: for API backends that charge by the call; others need it not.
+    num_api_spec_tokens: completion models of an API draw on past the stop of a gen that may be so long, and the next
+        gens are read from that as long as the program writes what the model wrote: fewer calls, the same answers.
+        Other gens are asked as ever. Engines need it not; chat models refuse it.
     """
     if func is None:
         return lambda f: SglFunction(f, num_api_spec_tokens=num_api_spec_tokens)
@@ -47,6 +49,8 @@ class SglFunction:
     def __init__(
         self, func: Callable[..., Any], num_api_spec_tokens: int | None = None, bound: Mapping[str, Any] | None = None
     ) -> None:
+        if num_api_spec_tokens is not None and num_api_spec_tokens < 1:
+            raise ArgumentError(f"num_api_spec_tokens={num_api_spec_tokens} must be at least 1")
         self.func, self.num_api_spec_tokens = func, num_api_spec_tokens
         self.bind_arguments: dict[str, Any] = dict(bound or {})
         parameters = list(inspect.signature(func).parameters.values())
@@ -182,19 +186,21 @@ class SglFunction:
     def trace(self, *, backend: Any = None, **arguments: Any) -> TracerProgramState:
         """What the program would do, without a model: parameters that are not given are stand-ins.
 
+        backend: whose chat template writes the roles in `constant_prefix()`; None: that ends at the first role.
         Errors: `TraceError` where the program needs the text of a stand-in.
         """
-        del backend  # SGLang's parameter; a trace asks no backend
-        return trace(self.func, {**self._defaults(), **self.bind_arguments, **arguments}, self.arg_names)
+        given = {**self._defaults(), **self.bind_arguments, **arguments}
+        return trace(self.func, given, self.arg_names, None if backend is None else backend_of(backend))
 
     def cache(self, backend: Any = None) -> str:
         """Compute the text with which every run begins, ahead of the first run. Returns that text."""
-        prefix = constant_prefix(self.func, self.bind_arguments, self.arg_names)
+        target = backend_of(backend)
+        prefix, conversation = constant_beginning(self.func, self.bind_arguments, self.arg_names, target)
         if prefix:
             ended: Future[RequestOutput] = Future()
-            run = Run(backend_of(backend), RUN_DEFAULTS, self.func.__name__)
+            run = Run(target, RUN_DEFAULTS, self.func.__name__)
             request = GenerateRequest(prompt=prefix, sampling=SamplingParams(max_tokens=0))
-            run.send(request, ended.set_result, ended.set_exception)
+            run.send(request, ended.set_result, ended.set_exception, conversation)
             ended.result()
         return prefix
 
@@ -203,7 +209,14 @@ class SglFunction:
 
     def _start(self, options: Mapping[str, Any], settings: SamplingSettings) -> ProgramState:
         backend: Backend = backend_of(options.get("backend"))
-        run = Run(backend, settings, self.func.__name__, options.get("timeout"), bool(options.get("stream")))
+        ahead = self.num_api_spec_tokens
+        if ahead is not None and backend.capabilities.reads_ahead is False:
+            raise UnsupportedByBackendError(
+                f"{backend.model_name} cannot go on with its own text, so num_api_spec_tokens={ahead} means nothing "
+                "to it; leave it out, or use a completion model"
+            )
+        stream = bool(options.get("stream"))
+        run = Run(backend, settings, self.func.__name__, options.get("timeout"), stream, ahead)
         return ProgramState(Interpreter(run))
 
     def _execute(self, state: ProgramState, arguments: inspect.BoundArguments, keep_errors: bool = False) -> None:

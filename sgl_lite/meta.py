@@ -39,6 +39,23 @@ def meta_of(output: RequestOutput, decode: Callable[[Sequence[int]], str] | None
     return meta
 
 
+def read_ahead_meta(stop: str) -> dict[str, Any]:
+    """Of an answer that an earlier request wrote already: it cost nothing."""
+    return {
+        "id": "",
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "cached_tokens": 0,
+        "forced_tokens": 0,
+        "finish_reason": {"type": "stop", "matched": stop},
+        "e2e_latency": 0.0,
+        "queue_time": 0.0,
+        "time_to_first_token": None,
+        "output_ids": [],
+        "read_ahead": True,
+    }
+
+
 def finish_reason(output: CompletionOutput) -> dict[str, Any]:
     """`{"type": "stop" | "length" | "abort", "matched": stop string or id, or None}`"""
     return {"type": output.finish_reason, "matched": output.stop_reason}

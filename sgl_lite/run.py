@@ -27,6 +27,7 @@ class Run:
     """One call of a program.
 
     stream: whether answers are wanted while they are written.
+    num_api_spec_tokens: see `speculation.py`; None: answers are not read ahead.
     in_event_loop: whether the body is `async`, so that its reads must not block.
     task: that of a streaming `async` body, kept from being collected.
     thread: the thread that executes the program's body, None once it is over. Only its reads say something about
@@ -40,8 +41,9 @@ class Run:
         program: str = "program",
         timeout: float | None = None,
         stream: bool = False,
+        num_api_spec_tokens: int | None = None,
     ) -> None:
-        self.stream = stream
+        self.stream, self.num_api_spec_tokens = stream, num_api_spec_tokens
         self.backend, self.settings, self.program = backend, settings, program
         self.timeout = timeout
         self.deadline = None if timeout is None else time.monotonic() + timeout

@@ -54,7 +54,8 @@ class Selection:
         backend, node = self._run.backend, self._node
         if not backend.capabilities.scores:
             raise UnsupportedByBackendError(
-                f"{backend.model_name} gives no log-probabilities of a prompt, which select needs; use the local engine"
+                f"{backend.model_name} gives no log-probabilities of a prompt, which select needs; "
+                "use the local engine, or let it write one of them: sgl.gen(name, type=Literal['yes', 'no'])"
             )
         conditional = self._tokenized(self._text)
         unconditional = self._tokenized(_NEUTRAL) if node.method.requires_unconditional else []

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, NoReturn
 
+from sgl_lite.backends.base import Backend, Conversation
+from sgl_lite.chat import ChatLog
 from sgl_lite.constraints import constraint_of
 from sgl_lite.errors import ArgumentError, TraceError
 from sgl_lite.nodes import (
@@ -100,8 +102,14 @@ class TracerProgramState:
     nodes: of this state, forks not included. ret_value: what the program's function returned.
     """
 
-    def __init__(self, arguments: Mapping[str, Any] | None = None, parent: TracerProgramState | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Mapping[str, Any] | None = None,
+        parent: TracerProgramState | None = None,
+        backend: Backend | None = None,
+    ) -> None:
         self.arguments = dict(arguments or {})
+        self.backend: Backend | None = parent.backend if parent else backend
         self.nodes: list[TracedNode] = []
         self.ret_value: Any = None
         self.children: list[TracerProgramState] = []
@@ -205,12 +213,24 @@ class TracerProgramState:
 
     def constant_prefix(self) -> str:
         """The text with which every run of the program begins, whatever its arguments."""
-        parts: list[str] = []
-        for traced in self.nodes:
-            if not isinstance(traced.node, Text):
+        return self.constant_beginning()[0]
+
+    def constant_beginning(self) -> tuple[str, Conversation | None]:
+        """As `constant_prefix`, with the messages that it writes, if a backend is known whose template writes them."""
+        text, chat = "", None if self.backend is None else ChatLog(self.backend.chat_template)
+        for node in (traced.node for traced in self.nodes):
+            if isinstance(node, Text):
+                text += node.text
+            elif chat is not None and isinstance(node, RoleBegin):
+                text = chat.begin(text, node.role)
+            elif chat is not None and isinstance(node, RoleEnd):
+                text = chat.end(text, node.role)
+            elif not isinstance(node, VarBegin | VarEnd):
                 break
-            parts.append(traced.node.text)
-        return "".join(parts)
+        if chat is None or not chat.active:
+            return text, None
+        text = chat.open(text)
+        return text, chat.conversation(text)
 
     def plan(self) -> list[list[TracedNode]]:
         """The gens and selects in stages: those of a stage need only earlier stages, so they can run side by side."""
@@ -271,18 +291,26 @@ class Join(Node):
         return f"join({self.mode!r})"
 
 
-def trace(func: Callable[..., Any], arguments: Mapping[str, Any], names: list[str]) -> TracerProgramState:
+def _given(arguments: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    return {name: arguments[name] if name in arguments else Argument(name) for name in names}
+
+
+def trace(
+    func: Callable[..., Any], arguments: Mapping[str, Any], names: list[str], backend: Backend | None = None
+) -> TracerProgramState:
     """Run `func` on a tracing state; of its parameters `names`, those not in `arguments` are stand-ins."""
-    given = {name: arguments[name] if name in arguments else Argument(name) for name in names}
-    state = TracerProgramState(given)
-    state.ret_value = func(state, **given)
+    state = TracerProgramState(_given(arguments, names), backend=backend)
+    state.ret_value = func(state, **state.arguments)
     return state
 
 
-def constant_prefix(func: Callable[..., Any], arguments: Mapping[str, Any], names: list[str]) -> str:
-    """The text with which every run begins. Where the program needs a value, or fails for want of one, it ends."""
-    given = {name: arguments[name] if name in arguments else Argument(name) for name in names}
-    state = TracerProgramState(given)
+def constant_beginning(
+    func: Callable[..., Any], arguments: Mapping[str, Any], names: list[str], backend: Backend
+) -> tuple[str, Conversation | None]:
+    """The text with which every run begins, and its messages. Where the program needs a value, or fails for want of
+    one, it ends.
+    """
+    state = TracerProgramState(_given(arguments, names), backend=backend)
     with suppress(Exception):  # whatever a stand-in breaks, what was added before is constant
-        func(state, **given)
-    return state.constant_prefix()
+        func(state, **state.arguments)
+    return state.constant_beginning()

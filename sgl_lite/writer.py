@@ -18,6 +18,7 @@ from sgl_lite.answer import Answer
 from sgl_lite.chat import ChatLog
 from sgl_lite.constraints import Constraint
 from sgl_lite.errors import SpanError
+from sgl_lite.meta import read_ahead_meta
 from sgl_lite.node_queue import NodeQueue
 from sgl_lite.nodes import (
     Fork,
@@ -39,6 +40,7 @@ from sgl_lite.run import Run
 from sgl_lite.segments import Origin, Record, Segment
 from sgl_lite.selection import Selection
 from sgl_lite.spans import Placed
+from sgl_lite.speculation import Speculation
 from sgl_lite.variables import Cell
 
 
@@ -72,6 +74,8 @@ class Writer:
         self._open_scopes: list[tuple[Cell, int]] = []
         self._answering: Cell | None = None
         self._span: Span | None = None
+        least = run.num_api_spec_tokens if run.backend.capabilities.reads_ahead else None
+        self._speculation = None if least is None else Speculation(least)
 
     def carry_out(self, placed: Placed) -> bool:
         """Do what the node says. Returns whether the state now waits for the model."""
@@ -109,6 +113,8 @@ class Writer:
         return False
 
     def _append(self, text: str, origin: Origin) -> None:
+        if self._speculation is not None:
+            self._speculation.wrote(text)
         self.record.add(Segment(text, origin, len(self.text)))
         self.text += text
 
@@ -117,6 +123,20 @@ class Writer:
         request = self._request(node, extra_stop=constraint.stops if constraint else ())
         if constraint is not None:
             request = replace(request, constraint=constraint.spec)
+        ahead = self._speculation
+        if ahead is None:
+            self._answer(node, placed, request)
+            return True
+        if constraint is not None or node.check is not None or node.reasoning is not None:
+            ahead.drop()
+        elif (found := ahead.take(request.sampling)) is not None:
+            text, stop = found
+            self._write(text, self.coming.popleft(), text, read_ahead_meta(stop), request)
+            self._queue.notify()
+            return False
+        elif ahead.applies(request.sampling):
+            self._answer(node, placed, request, ahead)
+            return True
         self._answer(node, placed, request)
         return True
 
@@ -156,6 +176,10 @@ class Writer:
         """The chat template made `text` of this state's, whose open message begins at `start`."""
         if text != self.text:
             self.record.template_wrote(self.text, text, start)
+            if self._speculation is not None and text.startswith(self.text):
+                self._speculation.wrote(text[len(self.text) :])
+            elif self._speculation is not None:
+                self._speculation.drop()
             self.text = text
 
     def _var_begin(self, node: VarBegin, placed: Placed) -> bool:
@@ -229,17 +253,22 @@ class Writer:
         settings = node.settings.over(self.run.settings)
         return GenerateRequest(prompt=self.text, sampling=settings.params(stops), timeout=self.run.remaining())
 
-    def _answer(self, node: Gen, placed: Placed, request: GenerateRequest) -> None:
-        """Ask for a gen's answer; it fills the variable and takes the state on."""
+    def _answer(self, node: Gen, placed: Placed, request: GenerateRequest, ahead: Speculation | None = None) -> None:
+        """Ask for a gen's answer; it fills the variable and takes the state on. ahead: keeps what is past the stop."""
         cell = self._answering = self.coming.popleft()
         thinking = self.coming.popleft() if node.reasoning is not None else None
 
         def growing(text: str) -> None:
-            cell.partial = text
-            self._queue.notify()
+            if ahead is None:
+                cell.partial = text
+                self._queue.notify()
 
         def done(texts: list[str], thoughts: list[str], meta: dict[str, Any]) -> None:
             several = request.sampling.n > 1
+            if ahead is not None:
+                texts[0], stop = ahead.cut(texts[0], request.sampling)
+                if stop is not None:
+                    meta = meta | {"finish_reason": {"type": "stop", "matched": stop}}
             self._write(texts[0], cell, texts if several else texts[0], meta, request)
             if thinking is not None:
                 thinking.fill(thoughts if several else thoughts[0], meta)
@@ -249,7 +278,7 @@ class Writer:
             self.run,
             node,
             cell.parse,
-            request,
+            request if ahead is None else replace(request, sampling=replace(request.sampling, stop=())),
             self.chat.conversation(self.text),
             growing=growing,
             done=done,

@@ -50,12 +50,14 @@ class ChatTemplate(Protocol):
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """constraints: holds `GenerateRequest.constraint`. scores: `prompt_logprobs`, which `select` needs.
-    images: takes pictures.
+    images: takes pictures. reads_ahead: answers can be drawn past their stop and kept (`num_api_spec_tokens`); False:
+    they cannot; None: no need, since text that was computed is kept anyway.
     """
 
     constraints: bool = True
     scores: bool = True
     images: bool = False
+    reads_ahead: bool | None = None
 
 
 @runtime_checkable

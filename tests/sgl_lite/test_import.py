@@ -12,7 +12,7 @@ import sgl_lite as sgl
 PUBLIC = """
 AppendError ArgumentError BackendError BlockingReadError BudgetError CheckError ConformError ConstraintLimitError
 ConstraintSyntaxError Engine EngineStopped ForkError GrammarError LLM LanguageError LocalBackend
-ModelLoadError ProgramCancelled ProgramState ProgramStateGroup ProgramTimeout PromptTooLongError
+ModelLoadError OpenAI ProgramCancelled ProgramState ProgramStateGroup ProgramTimeout PromptTooLongError
 RequestAborted RequestError RoleError RuntimeEndpoint RuntimeFault SamplingParams SglFunction SpanError TraceError
 UnknownVariableError UnsatisfiableConstraintError UnsupportedByBackendError UnsupportedConstraintError
 UnsupportedModelError assistant assistant_begin assistant_end flush_cache function gen gen_int gen_string

@@ -79,3 +79,20 @@ def test_the_constant_beginning_is_computed_ahead(backend: FakeBackend) -> None:
         s += f"Then {x}"
 
     assert formatted.cache() == "Always this. "
+
+
+def test_the_constant_beginning_of_a_chat(backend: FakeBackend) -> None:
+    @sgl.function
+    def program(s, question):
+        s += sgl.system("Be brief.")
+        with s.user():
+            s += "Question: "
+            s += question
+        s += sgl.assistant(sgl.gen("x"))
+
+    begin = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nQuestion: "
+    assert program.trace().constant_prefix() == ""
+    assert program.trace(backend=backend).constant_prefix() == begin == program.cache()
+    assert backend.requests[0].prompt == begin and backend.conversations[0] is not None
+    program("Why?").sync()
+    assert str(backend.requests[1].prompt).startswith(begin + "Why?")
