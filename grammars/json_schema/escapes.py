@@ -37,6 +37,8 @@ SHORT = {ord(name): ord(value) for name, value in zip('"\\/bfnrt', '"\\/\b\f\n\r
 _NOT_RAW_BYTES = frozenset((*range(0x20), QUOTE, BACKSLASH))
 _NOT_RAW = np.array(sorted(_NOT_RAW_BYTES))
 NO_CLASS = -1
+IMPOSSIBLE = 1 << 60
+"""More bytes than any text takes"""
 
 
 class Values(Protocol):
@@ -211,9 +213,24 @@ class EscapedText:
             return 0
         found = self._lengths.get(state)
         if found is None:
-            targets = set(self.row(state).tolist()) - {DEAD}
-            found = self._lengths[state] = 1 + min(self.min_bytes(t) for t in targets)
+            found = IMPOSSIBLE
+            for target in sorted(set(self.row(state).tolist()) - {DEAD}, key=self._least):
+                if self._least(target) >= found - 1:  # surrogates, mostly: whatever they lead to is too long
+                    break
+                found = min(found, 1 + self.min_bytes(target))
+            self._lengths[state] = found
         return found
+
+    def _least(self, state: int) -> int:
+        """No completion has fewer bytes than this."""
+        if not state & 1:
+            return self._values.bound(state >> 1) + 1
+        kind, *rest = self._keys[state >> 1]
+        if kind == "tail":
+            return 1 + (1 if len(rest[0]) == 16 * 4 else 2)
+        if kind == "high":
+            return 1 + 4 - int(rest[2]) + 6
+        return {"final": 0, "\\": 2, "u": 5, "lead": 4, "zero": 4, "dee": 4, "low": 4}[kind]
 
     def witness(self, state: int) -> bytes:
         """A shortest completion."""
@@ -221,7 +238,11 @@ class EscapedText:
         while not self.is_accepting(state):
             if state & 1:
                 left, row = self.min_bytes(state) - 1, self.row(state)
-                byte = next(b for b in range(256) if row[b] != DEAD and self.min_bytes(int(row[b])) == left)
+                byte = next(
+                    byte
+                    for byte, target in enumerate(row.tolist())
+                    if target != DEAD and self._least(target) <= left and self.min_bytes(target) == left
+                )
                 text.append(byte)
                 state = int(row[byte])
                 continue
