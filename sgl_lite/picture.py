@@ -11,7 +11,7 @@ from typing import Any
 
 from sgl_lite.backends.base import Backend, Inspector
 from sgl_lite.interpreter import Interpreter
-from sgl_lite.segments import Origin, Segment
+from sgl_lite.segments import ForkPoint, Origin, Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +64,20 @@ class StatePicture:
 def picture_of(interpreter: Interpreter, title: str) -> StatePicture:
     """The state and its forks. Waits for the forks."""
     writer, backend = interpreter.writer, interpreter.run.backend
-    segments = list(writer.record)
     items: list[Piece | tuple[StatePicture, ...]] = []
-    ends = [*(before for before, _ in writer.record.forks), len(segments)]
-    for (begin, end), (_, children) in zip(
-        zip([0, *ends], ends, strict=False), [*writer.record.forks, (0, ())], strict=True
-    ):
-        items += _pieces(segments, begin, end, backend)
-        if children:
-            items.append(tuple(_child(child, f"{title} › {i}") for i, child in enumerate(children)))
-    answers = tuple((one.name or "unnamed", one.meta) for one in segments if one.meta is not None)
+    cached = 0  # characters that the next request found computed, so the record is read from its end
+    for one in reversed(writer.record.items):
+        if isinstance(one, ForkPoint):
+            items.append(tuple(_child(child, f"{title} › {i}") for i, child in enumerate(one.children)))
+        elif one.meta is None:
+            items += reversed(_with_cached(one, cached))
+        else:
+            cached = _cached_characters(one, writer.text, backend)
+            items.append(Piece(one.text, "model", False, tokens_of(one, backend), one.name))
+    answers = tuple((one.name or "unnamed", one.meta) for one in writer.record if one.meta is not None)
     error = interpreter.queue.error
     failed = None if error is None else f"{type(error).__name__}: {error}"
-    return StatePicture(title, writer.seeded, tuple(items), answers, failed)
+    return StatePicture(title, writer.seeded, tuple(reversed(items)), answers, failed)
 
 
 def _child(child: Interpreter, title: str) -> StatePicture:
@@ -84,32 +85,22 @@ def _child(child: Interpreter, title: str) -> StatePicture:
     return picture_of(child, title)
 
 
-def _pieces(segments: Sequence[Segment], begin: int, end: int, backend: Backend) -> Iterator[Piece]:
-    """The segments from `begin` to before `end`."""
-    for index in range(begin, end):
-        segment = segments[index]
-        if segment.meta is None:
-            yield from _with_cached(segment, segments[index + 1 :], backend)
-        else:
-            yield Piece(segment.text, "model", False, tokens_of(segment, backend), segment.name)
+def _with_cached(segment: Segment, cached: int) -> list[Piece]:
+    """A segment of the prompt, cut at character `cached` of the text."""
+    at = max(0, cached - segment.start)
+    parts = (segment.text[:at], True), (segment.text[at:], False)
+    return [Piece(text, segment.origin, is_cached) for text, is_cached in parts if text]
 
 
-def _with_cached(segment: Segment, following: Sequence[Segment], backend: Backend) -> Iterator[Piece]:
-    """A segment of the prompt, cut where the cached part of the first request that read it ends."""
-    reader = next((one for one in following if one.meta is not None), None)
-    cached = max(0, _cached_characters(reader, backend) - segment.start) if reader is not None else 0
-    for text, is_cached in ((segment.text[:cached], True), (segment.text[cached:], False)):
-        if text:
-            yield Piece(text, segment.origin, is_cached)
-
-
-def _cached_characters(reader: Segment, backend: Backend) -> int:
-    """How much of a request's prompt had been computed before. 0 where the backend cannot tell."""
-    request, meta = reader.request, reader.meta or {}
-    if not isinstance(backend, Inspector) or request is None or not isinstance(request.prompt, str):
+def _cached_characters(reader: Segment, text: str, backend: Backend) -> int:
+    """How much of a request's prompt had been computed before. 0 where that cannot be told: by another backend, or
+    since the chat template has rewritten the prompt.
+    """
+    meta = reader.meta or {}
+    if not isinstance(backend, Inspector) or reader.request is None:
         return 0
     for special_tokens in (True, False):
-        ends = backend.token_ends(request.prompt, special_tokens)
+        ends = backend.token_ends(text[: reader.start], special_tokens)
         if len(ends) == meta["prompt_tokens"]:
             return ends[meta["cached_tokens"] - 1] if meta["cached_tokens"] else 0
     return 0

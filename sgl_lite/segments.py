@@ -19,7 +19,8 @@ Origin = Literal["program", "forced", "template", "model"]
 class Segment:
     """A piece of a state's text from character `start` on.
 
-    Of the model's: `name` of the variable, `meta` info, and the `request` that it answers (None for a select).
+    Of the model's: `name` of the variable, `meta` info, and the `request` that it answers (None for a select), without
+    its prompt: that is the text before, and long programs would keep it many times.
     """
 
     text: str
@@ -30,23 +31,26 @@ class Segment:
     request: GenerateRequest | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ForkPoint:
+    """Here the state forked. children: interpreters."""
+
+    children: tuple[Any, ...]
+
+
 class Record:
-    """The segments of one state. forks: its children, each group with the number of segments before it."""
+    """What happened to the text of one state, in the order of the text. Iterating gives the segments alone."""
 
     def __init__(self) -> None:
-        self._segments: list[Segment] = []
-        self.forks: list[tuple[int, tuple[Any, ...]]] = []
+        self.items: list[Segment | ForkPoint] = []
 
     def __iter__(self) -> Iterator[Segment]:
-        return iter(self._segments)
+        return (one for one in self.items if isinstance(one, Segment))
 
-    def __len__(self) -> int:
-        return len(self._segments)
-
-    def add(self, segment: Segment) -> None:
+    def add(self, one: Segment | ForkPoint) -> None:
         """What was added at the end of the text."""
-        if segment.text or segment.meta is not None:
-            self._segments.append(segment)
+        if isinstance(one, ForkPoint) or one.text or one.meta is not None:
+            self.items.append(one)
 
     def template_wrote(self, before: str, after: str, start: int) -> None:
         """The chat template made `after` of `before`, whose characters from `start` on are an open message's content.
@@ -59,8 +63,17 @@ class Record:
             same = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), len(before))
             self.add(Segment(after[same:], "template", same))
             return
-        head, tail = Segment(after[start:at], "template", start), Segment(after[at + len(content) :], "template", 0)
-        place = next((i for i, one in enumerate(self._segments) if one.start >= start), len(self._segments))
-        moved = [replace(one, start=one.start + len(head.text)) for one in self._segments[place:]]
-        self._segments[place:] = [head, *moved] if head.text else moved
-        self.add(replace(tail, start=at + len(content)))
+        self._insert(Segment(after[start:at], "template", start))
+        self.add(Segment(after[at + len(content) :], "template", at + len(content)))
+
+    def _insert(self, segment: Segment) -> None:
+        """Put a segment before those that stand at its place or behind it."""
+        behind = next(
+            (i for i, one in enumerate(self.items) if isinstance(one, Segment) and one.start >= segment.start),
+            len(self.items),
+        )
+        moved = [
+            replace(one, start=one.start + len(segment.text)) if isinstance(one, Segment) else one
+            for one in self.items[behind:]
+        ]
+        self.items[behind:] = [segment, *moved] if segment.text else moved

@@ -37,7 +37,7 @@ from sgl_lite.nodes import (
     VarEnd,
 )
 from sgl_lite.run import Run
-from sgl_lite.segments import Origin, Record, Segment
+from sgl_lite.segments import ForkPoint, Origin, Record, Segment
 from sgl_lite.selection import Selection
 from sgl_lite.spans import Placed
 from sgl_lite.speculation import Speculation
@@ -194,7 +194,7 @@ class Writer:
         return False
 
     def _fork(self, node: Fork, placed: Placed) -> bool:
-        self.record.forks.append((len(self.record), node.children))
+        self.record.add(ForkPoint(node.children))
         for child in node.children:
             child.seed(self.text, self.chat)
         return False
@@ -288,7 +288,8 @@ class Writer:
     def _write(self, text: str, cell: Cell, value: Any, meta: dict[str, Any], request: GenerateRequest | None) -> None:
         """What the model wrote is part of the text, and the variable's value."""
         with self._queue.changes.lock:
-            self.record.add(Segment(text, "model", len(self.text), cell.name, meta, request))
+            asked = None if request is None else replace(request, prompt="")
+            self.record.add(Segment(text, "model", len(self.text), cell.name, meta, asked))
             self.text += text
             if self._span is not None:
                 self._span.text += text
