@@ -116,12 +116,12 @@ def serve(
         request_seconds=request_seconds,
         stop_seconds=stop_seconds,
     )
-    log_to_stderr(log_level)
     if not config.api_keys and host not in ("127.0.0.1", "::1", "localhost"):
         errors.print("[yellow]no --api-key: everyone who reaches this host may use the model[/yellow]")
     engine = sgl.Engine(
         model_path=model, revision=revision, device=device, context_length=context_length, max_num_seqs=max_running
     )
+    log_to_stderr(log_level)
     with engine:
         http_server(sgl.LocalBackend.of(engine), config, host, port).run()
 

@@ -31,7 +31,7 @@ async def chat_completions(service: Service, call: Call, body: ChatBody) -> Resp
             raise invalid(param or "", "a constraint and tools are given together; set tool_choice to 'none'")
         constraint, param = use.constraint, "tools"
     messages = plain_messages(body.messages, use.system)
-    asked = Asked(_request(service, call, body, messages, constraint), Conversation(tuple(messages)), bool(body.stream))
+    asked = Asked(_request(service, body, messages, constraint), Conversation(tuple(messages)), bool(body.stream))
     try:
         answers = await service.desk.start(call, [asked])
         if body.stream:
@@ -47,7 +47,7 @@ async def chat_completions(service: Service, call: Call, body: ChatBody) -> Resp
 
 
 def _request(
-    service: Service, call: Call, body: ChatBody, messages: list[PlainMessage], constraint: Spec | None
+    service: Service, body: ChatBody, messages: list[PlainMessage], constraint: Spec | None
 ) -> GenerateRequest:
     if body.top_logprobs is not None and not body.logprobs:
         raise invalid("top_logprobs", "it needs logprobs: true")
@@ -72,7 +72,6 @@ def _request(
         prompt=prompt,
         sampling=sampling,
         constraint=constraint,
-        request_id=call.request_id,
         priority=body.priority or 0,
         cache_salt=body.cache_salt or "",
     )

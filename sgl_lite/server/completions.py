@@ -31,10 +31,7 @@ async def completions(service: Service, call: Call, body: CompletionBody) -> Res
     constraint, param = service.constraint(body)
     if constraint is not None and body.echo:
         raise invalid("echo", "the constraint is on the answer; leave echo out")
-    asked = [
-        Asked(_request(service, call, body, index, prompt, constraint), stream=bool(body.stream))
-        for index, prompt in enumerate(prompts)
-    ]
+    asked = [Asked(_request(service, body, prompt, constraint), stream=bool(body.stream)) for prompt in prompts]
     try:
         answers = await service.desk.start(call, asked)
         if body.stream:
@@ -53,9 +50,7 @@ async def completions(service: Service, call: Call, body: CompletionBody) -> Res
     )
 
 
-def _request(
-    service: Service, call: Call, body: CompletionBody, index: int, prompt: Prompt, constraint: Spec | None
-) -> GenerateRequest:
+def _request(service: Service, body: CompletionBody, prompt: Prompt, constraint: Spec | None) -> GenerateRequest:
     sampling = service.sampling(
         body,
         DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens,
@@ -67,7 +62,6 @@ def _request(
         prompt=prompt,
         sampling=sampling,
         constraint=constraint,
-        request_id=f"{call.request_id}-{index}",
         priority=body.priority or 0,
         cache_salt=body.cache_salt or "",
     )

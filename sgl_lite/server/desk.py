@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -92,6 +93,7 @@ class Desk:
         self._config = config
         self._threads = ThreadPoolExecutor(ADMISSION_THREADS, thread_name_prefix="sgl-lite admission")
         self._calls: set[Answers] = set()
+        self._serials = itertools.count()
         self._mean_seconds = 1.0
         self.under_way = 0
         self.rejected = 0
@@ -108,7 +110,7 @@ class Desk:
         self._calls.add(answers)
         call.at_end.callback(self._calls.discard, answers)
         call.at_end.callback(answers.abort)
-        starts = [asyncio.ensure_future(self._admit(answers, number, one)) for number, one in enumerate(asked)]
+        starts = [asyncio.ensure_future(self._admit(call, answers, number, one)) for number, one in enumerate(asked)]
         for start in starts:
             start.add_done_callback(_retrieved)
         for start in starts:
@@ -144,8 +146,11 @@ class Desk:
             message = f"{self.under_way} answers are under way, and the server takes {most}; try again in {wait} s"
             raise ApiError(429, message, code="server_busy", retry_after=wait)
 
-    async def _admit(self, answers: Answers, number: int, asked: Asked) -> None:
-        """Submit one request. Its weight counts until it has ended."""
+    async def _admit(self, call: Call, answers: Answers, number: int, asked: Asked) -> None:
+        """Submit one request. Its weight counts until it has ended.
+
+        The engine's id of it is the call's and a number: clients may send the same id twice.
+        """
         loop, begun = asyncio.get_running_loop(), time.monotonic()
         self.under_way += asked.weight
 
@@ -158,7 +163,8 @@ class Desk:
         def on_output(output: RequestOutput) -> None:
             _in_loop(loop, ended, output) if output.finished else _in_loop(loop, answers.put, number, output)
 
-        request = replace(asked.request, timeout=self._config.request_seconds)
+        request_id = f"{call.request_id}-{next(self._serials)}"
+        request = replace(asked.request, request_id=request_id, timeout=self._config.request_seconds)
         try:
             pending = await self.in_thread(
                 self._backend.generate,

@@ -40,8 +40,8 @@ async def generate(service: Service, call: Call, body: NativeBody) -> Response:
     prompts, many = service.prompts(given, name)
     params = _for_each(body.sampling_params or NativeSampling(), len(prompts))
     asked = [
-        Asked(_request(service, call, body, index, prompt, one), stream=bool(body.stream))
-        for index, (prompt, one) in enumerate(zip(prompts, params, strict=True))
+        Asked(_request(service, body, prompt, one), stream=bool(body.stream))
+        for prompt, one in zip(prompts, params, strict=True)
     ]
     param = next((f"sampling_params.{name}" for name in _CONSTRAINTS if getattr(params[0], name) is not None), None)
     try:
@@ -52,7 +52,7 @@ async def generate(service: Service, call: Call, body: NativeBody) -> Response:
     except Exception as error:
         raise as_api_error(error, param, name) from error
     usage_of(outputs, call)
-    results = [result for output in outputs for result in _results(service, body, output)]
+    results = [result for output in outputs for result in _results(service, call, body, output)]
     return Response(to_json(results if many or len(results) > 1 else results[0]), media_type="application/json")
 
 
@@ -64,16 +64,13 @@ def _for_each(params: T | list[T], count: int) -> list[T]:
     return params
 
 
-def _request(
-    service: Service, call: Call, body: NativeBody, index: int, prompt: Prompt, params: NativeSampling
-) -> GenerateRequest:
+def _request(service: Service, body: NativeBody, prompt: Prompt, params: NativeSampling) -> GenerateRequest:
     if body.cache_salt and body.extra_key:
         raise invalid("extra_key", "it is another name of cache_salt; give one of them")
     return GenerateRequest(
         prompt=prompt,
         sampling=_sampling(service, body, params),
         constraint=_constraint(service, params),
-        request_id=f"{body.rid or call.request_id}-{index}",
         priority=body.priority or 0,
         cache_salt=body.cache_salt or body.extra_key or "",
     )
@@ -108,13 +105,14 @@ def _constraint(service: Service, params: NativeSampling) -> Spec | None:
     return None if params.ebnf is None else Ebnf(service.checked("sampling_params.ebnf", params.ebnf))
 
 
-def _results(service: Service, body: NativeBody, output: RequestOutput) -> list[dict[str, Any]]:
+def _results(service: Service, call: Call, body: NativeBody, output: RequestOutput) -> list[dict[str, Any]]:
     """One dict for each of the `n` answers."""
     decode = service.backend.decode if body.return_text_in_logprobs else None
     results = []
     for one in output.outputs:
         meta = meta_of(replace(output, outputs=(one,)), decode)
         ids = meta.pop("output_ids")
+        meta["id"] = body.rid or call.request_id
         meta["completion_tokens"] = len(ids)
         meta["finish_reason"] = finish_reason(one) if one.finish_reason else None
         results.append({"text": one.text, "output_ids": ids, "meta_info": meta})
@@ -128,7 +126,7 @@ async def _events(
     last: dict[int, RequestOutput] = {}
     async for number, output in answers.outputs():
         last[number] = output
-        results = _results(service, body, output)
+        results = _results(service, call, body, output)
         for index, result in enumerate(results):
             if many or len(results) > 1:
                 result["index"] = number * len(results) + index

@@ -32,14 +32,14 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        try:
-            async for value in self._values:
-                await _send_event(send, to_json(value))
-        except Exception as error:
-            await _send_event(send, to_json(as_api_error(error, self._param).body()))
-        await _send_event(send, b"[DONE]")
+        async for event in self._events():
+            await send({"type": "http.response.body", "body": b"data: " + event + b"\n\n", "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-
-async def _send_event(send: Send, text: bytes) -> None:
-    await send({"type": "http.response.body", "body": b"data: " + text + b"\n\n", "more_body": True})
+    async def _events(self) -> AsyncIterator[bytes]:
+        try:
+            async for value in self._values:
+                yield to_json(value)
+        except Exception as error:
+            yield to_json(as_api_error(error, self._param).body())
+        yield b"[DONE]"

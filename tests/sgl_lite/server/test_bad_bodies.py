@@ -6,7 +6,6 @@ import json
 import random
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -29,7 +28,7 @@ ODD: list[Any] = [
 ]  # fmt: skip
 
 
-def checked(answer: httpx.Response, *, may_be_right: bool = False) -> httpx.Response:
+def checked(answer: Any, *, may_be_right: bool = False) -> Any:
     """OpenAI's shape of errors, or a right answer if there may be one."""
     if may_be_right and answer.status_code == 200:
         return answer
@@ -150,7 +149,7 @@ VALUES = st.recursive(
 
 
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS, NATIVE])
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_random_fields(raw: TestClient, path: str, data: st.DataObject) -> None:
     names = sorted(POSTS[path].body.model_fields)
@@ -163,7 +162,7 @@ def test_random_fields(raw: TestClient, path: str, data: st.DataObject) -> None:
 def test_random_bytes(raw: TestClient, path: str) -> None:
     rng = random.Random(8)
     good = json.dumps(GOOD[path]).encode()
-    for _ in range(150):
+    for _ in range(100):
         body = bytearray(good)
         for _ in range(rng.randint(1, 4)):
             body[rng.randrange(len(body))] = rng.randrange(256)

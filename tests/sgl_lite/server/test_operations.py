@@ -63,6 +63,23 @@ def test_request_ids(raw: TestClient) -> None:
     assert odd.isalnum() and raw.get("/health").headers["x-request-id"] != odd
 
 
+def test_the_same_id_twice(address: str) -> None:
+    """Both calls are answered, at the same time."""
+    answers: list[httpx.Response] = []
+    headers = {"Authorization": f"Bearer {KEY}", "x-request-id": "twice"}
+    body = {**LONG, "max_tokens": 100}
+
+    def ask() -> None:
+        answers.append(httpx.post(f"{address}/v1/completions", json=body, headers=headers, timeout=30))
+
+    clients = [threading.Thread(target=ask) for _ in range(2)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    assert [answer.status_code for answer in answers] == [200, 200]
+
+
 def test_limits(backend: LocalBackend) -> None:
     config = ServerConfig(
         model_name=MODEL, max_body_bytes=2000, max_prompt_chars=500, max_n=2, max_prompts=2, max_constraint_bytes=100
