@@ -14,10 +14,11 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from runtime.api import GenerateRequest, RequestOutput
-from runtime.errors import EngineStopped
+from runtime.errors import EngineStopped, RequestAborted
 from sgl_lite.backends.base import Backend, Conversation, Pending
 from sgl_lite.server.config import ServerConfig
 from sgl_lite.server.errors import ApiError
@@ -165,15 +166,15 @@ class Desk:
 
         request_id = f"{call.request_id}-{next(self._serials)}"
         request = replace(asked.request, request_id=request_id, timeout=self._config.request_seconds)
+
+        def submit() -> Pending:
+            if answers.aborted:
+                raise RequestAborted("its call ended before a thread was free")
+            on_failure = partial(_in_loop, loop, ended)
+            return self._backend.generate(request, on_output, on_failure, asked.conversation, asked.stream)
+
         try:
-            pending = await self.in_thread(
-                self._backend.generate,
-                request,
-                on_output,
-                lambda error: _in_loop(loop, ended, error),
-                asked.conversation,
-                asked.stream,
-            )
+            pending = await self.in_thread(submit)
         except BaseException:
             self.under_way -= asked.weight
             raise
@@ -181,7 +182,7 @@ class Desk:
 
     def _told(self, result: RequestOutput | BaseException) -> RequestOutput | BaseException:
         """What is aborted while the server stops, is aborted by that."""
-        if isinstance(result, BaseException) and not self.is_open:
+        if isinstance(result, RequestAborted) and not self.is_open:
             return ApiError(503, "the server stopped before the answer was complete", code="server_stopping")
         return result
 
