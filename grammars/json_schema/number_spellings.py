@@ -40,6 +40,7 @@ _AFTER_DIGIT = {
 
 
 _EXPONENT_DIGITS = 3
+_MOST_EXPONENT = 10**_EXPONENT_DIGITS - 1
 
 
 class AnyFloat:
@@ -303,12 +304,16 @@ class Scientific:
 
     def _open_exponent(self, state: State) -> State | None:
         if state[0] == "0":
-            return "e", ((None, None),)
+            return "e", ((-_MOST_EXPONENT, _MOST_EXPONENT),)
         _, _, where, places, _ = state
         runs = self._runs(where[0], True) if isinstance(where[0], int) else where
         parts = [part for run in runs for part in self._exponents(run, places)]
         joined: list[tuple[int | None, int | None]] = []
         for low, high in parts:
+            low = -_MOST_EXPONENT if low is None else max(low, -_MOST_EXPONENT)
+            high = _MOST_EXPONENT if high is None else min(high, _MOST_EXPONENT)
+            if low > high:
+                continue
             if joined and joined[-1][1] is not None and low is not None and joined[-1][1] + 1 == low:
                 joined[-1] = joined[-1][0], high
             else:
