@@ -1,7 +1,6 @@
 """The main job: records from prose, a choice, a batch, and what it cost. Runs on the embedded model, offline."""
 
 import time
-from typing import Literal
 
 from pydantic import BaseModel, Field
 from rich.console import Console
@@ -32,9 +31,9 @@ def sentiment(s, review):
 
 
 @sgl.function
-def answer(s, question, kind: Literal["int", "bool"]):
-    s += f"Question: {question}\nAnswer: "
-    s += sgl.gen("answer", dtype=kind, max_tokens=8, temperature=0)
+def age(s, text):
+    s += f"Text: {text}\nQuestion: How old is the person?\nAnswer: "
+    s += sgl.gen("age", dtype=int, max_tokens=8, temperature=0)
 
 
 TEXTS = [
@@ -75,9 +74,9 @@ def main() -> None:
     console.print(show("Extraction", batch, ["person"] * 8, [short(p) for p in people], time.perf_counter() - started))
 
     started = time.perf_counter()
-    states = [sentiment("The film was wonderful. I love it."), answer("What is 3 + 4?", "int")]
-    values = [states[0]["label"].strip(), str(states[1].parsed("answer"))]
-    console.print(show("A choice and a number", states, ["label", "answer"], values, time.perf_counter() - started))
+    states = [sentiment("The film was wonderful. I love it."), age(TEXTS[1])]
+    values = [states[0]["label"].strip(), str(states[1].parsed("age"))]
+    console.print(show("A choice and a number", states, ["label", "age"], values, time.perf_counter() - started))
     assert all(isinstance(person, Person) for person in people)
 
 

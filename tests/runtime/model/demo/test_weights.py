@@ -82,9 +82,11 @@ def test_it_answers_questions_and_sorts_reviews(model: LlamaForCausalLM) -> None
     assert sum(right) >= 4, given
 
 
-def test_it_makes_up_a_profile_of_whom_the_prompt_names(model: LlamaForCausalLM) -> None:
-    (answer,) = answers(model, TOKENIZER, ["Generate profile for Ada:"])
-    assert json.loads(answer)["name"] == "Ada"
+def test_it_makes_up_profiles_of_whom_the_prompt_names(model: LlamaForCausalLM) -> None:
+    names = ["Ada", "Alan", "Mia", "Tom Hill"]
+    given = answers(model, TOKENIZER, [f"Generate profile for {name}:" for name in names])
+    named = [json.loads(answer)["name"] for answer in given]
+    assert sum(map(str.__eq__, named, names)) >= 3, named
 
 
 def test_it_chats(model: LlamaForCausalLM) -> None:
