@@ -129,9 +129,11 @@ class Rows:
     def _add(self, lexeme: Lexeme, states: Sequence[int]) -> None:
         """Number rows for states that have none."""
         self._keep[id(lexeme)] = lexeme
+        first = len(self._rows)
         self._rows.extend([(lexeme, state) for state in states])
         while len(self._rows) > len(self.table):
             self._grow()
+        self.table[first : len(self._rows)] = UNFILLED
 
     def _map(self, lexeme: Lexeme, highest: int) -> NDArray[np.int32]:
         """state -> local, for the states of a lexeme up to `highest` at least. The last entry is what DEAD looks up."""
@@ -219,7 +221,7 @@ class Rows:
         return number
 
     def _grow(self) -> None:
-        table = np.full((2 * len(self.table), 256), UNFILLED, np.int32)
+        table = np.empty((2 * len(self.table), 256), np.int32)  # memory is not touched before there are rows
         table[: len(self.table)] = self.table
         exits = np.zeros(2 * len(self.exits), np.int32)
         exits[: len(self.exits)] = self.exits

@@ -69,7 +69,7 @@ class Dfa:
         self._states: list[Node | _Pending | _Split] = []
         self._numbers: dict[object, int] = {}
         self._exits: dict[tuple[tuple[int, int], ...], _Exits] = {}
-        self.table: NDArray[np.int32] = np.full((_FIRST_CAPACITY, 256), UNFILLED, np.int32)
+        self.table: NDArray[np.int32] = np.empty((_FIRST_CAPACITY, 256), np.int32)
         self.start = self._intern(root.key, root)
         self.has_text = self.distances.is_alive(root)
 
@@ -139,9 +139,10 @@ class Dfa:
         if number >= self._most_states:
             raise ConstraintLimitError(f"a regular expression went over {self._most_states} states; simplify it")
         if number == len(self.table):
-            grown = np.full((2 * number, 256), UNFILLED, np.int32)
+            grown = np.empty((2 * number, 256), np.int32)  # memory is not touched before there are states
             grown[:number] = self.table
             self.table = grown
+        self.table[number] = UNFILLED
         self._numbers[key] = number
         self._states.append(content)
         return number
