@@ -59,8 +59,8 @@ def test_what_is_no_body(raw: TestClient, path: str, body: bytes) -> None:
 @pytest.mark.parametrize("path", list(GOOD))
 def test_every_field_with_odd_values(raw: TestClient, path: str) -> None:
     names = [field.alias or name for name, field in POSTS[path].body.model_fields.items()]
-    for name in names:
-        for value in ODD:
+    for index, name in enumerate(names):
+        for value in ODD[index % 2 :: 2]:
             checked(raw.post(path, content=json.dumps({**GOOD[path], name: value})), may_be_right=True)
     assert checked(raw.post(path, json={**GOOD[path], "no_such": 1})).json()["error"]["param"] == "no_such"
 
@@ -68,8 +68,8 @@ def test_every_field_with_odd_values(raw: TestClient, path: str) -> None:
 def test_every_sampling_parameter_with_odd_values(raw: TestClient) -> None:
     from sgl_lite.server.protocol import NativeSampling
 
-    for name in NativeSampling.model_fields:
-        for value in ODD:
+    for index, name in enumerate(NativeSampling.model_fields):
+        for value in ODD[index % 2 :: 2]:
             body = {"text": "Hi", "sampling_params": {"max_new_tokens": 2, name: value}}
             checked(raw.post(NATIVE, content=json.dumps(body)), may_be_right=True)
 
@@ -149,7 +149,7 @@ VALUES = st.recursive(
 
 
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS, NATIVE])
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_random_fields(raw: TestClient, path: str, data: st.DataObject) -> None:
     names = sorted(POSTS[path].body.model_fields)
@@ -162,7 +162,7 @@ def test_random_fields(raw: TestClient, path: str, data: st.DataObject) -> None:
 def test_random_bytes(raw: TestClient, path: str) -> None:
     rng = random.Random(8)
     good = json.dumps(GOOD[path]).encode()
-    for _ in range(100):
+    for _ in range(80):
         body = bytearray(good)
         for _ in range(rng.randint(1, 4)):
             body[rng.randrange(len(body))] = rng.randrange(256)
