@@ -124,20 +124,15 @@ class Writer:
         if constraint is not None:
             request = replace(request, constraint=constraint.spec)
         ahead = self._speculation
-        if ahead is None:
-            self._answer(node, placed, request)
-            return True
-        if constraint is not None or node.check is not None or node.reasoning is not None:
+        if ahead is not None and (constraint is not None or node.check is not None or node.reasoning is not None):
             ahead.drop()
-        elif (found := ahead.take(request.sampling)) is not None:
+            ahead = None
+        if ahead is not None and (found := ahead.take(request.sampling)) is not None:
             text, stop = found
             self._write(text, self.coming.popleft(), text, read_ahead_meta(stop), request)
             self._queue.notify()
             return False
-        elif ahead.applies(request.sampling):
-            self._answer(node, placed, request, ahead)
-            return True
-        self._answer(node, placed, request)
+        self._answer(node, placed, request, ahead if ahead is not None and ahead.applies(request.sampling) else None)
         return True
 
     def _select(self, node: Select, placed: Placed, choices: tuple[str, ...] | None = None) -> bool:
