@@ -121,6 +121,7 @@ class UpToAutomaton:
         return end != DEAD and (self._open or self._inner.is_accepting(end))
 
     def _step(self, item: Item, byte: int) -> Item:
+        """The item after a byte by the tables alone, which allow less than what remembers; its state may be DEAD."""
         return self._inner.step(item[0], byte), int(self._matched[item[1], byte])
 
     def _completion(self, item: Item) -> bytes | None:
@@ -136,7 +137,7 @@ class UpToAutomaton:
         self._completions[item] = completion
         for offset, byte in enumerate(completion or b"", 1):
             item = self._step(item, byte)
-            if self._completions.get(item) is not None:
+            if item[0] == DEAD or self._completions.get(item) is not None:
                 return
             self._completions[item] = completion[offset:] if completion is not None else None
 
@@ -148,6 +149,8 @@ class UpToAutomaton:
                 return text[:end]
             if end < len(text):
                 item = self._step(item, text[end])
+                if item[0] == DEAD:
+                    break
         return None
 
     def _by_search(self, start: Item) -> bytes | None:
