@@ -169,6 +169,4 @@ class UpTo:
     open: bool = False
 
 
-Spec: TypeAlias = (
-    Literal | Choice | Regex | JsonSchema | Lark | Ebnf | Format | Sequence | Repeat | Tagged | UpTo
-)
+Spec: TypeAlias = Literal | Choice | Regex | JsonSchema | Lark | Ebnf | Format | Sequence | Repeat | Tagged | UpTo
