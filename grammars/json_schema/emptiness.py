@@ -317,7 +317,7 @@ class Emptiness:
         free = [n for n in range(len(plan.names)) if n not in chosen and self._available(plan, state, n)]
         free = [number for number in free if value(plan.value(number)) is not None]
         found = []
-        room = len(plan.names) if plan.form.most is None else plan.form.most - state[2] - len(chosen)
+        room = len(plan.names) + 1 if plan.form.most is None else plan.form.most - state[2] - len(chosen)
         for extra in ([], *([number] for number in free), free):
             if lacking <= len(extra) <= room:
                 texts = self._differing(plan, state, {**chosen, **{n: plan.value(n) for n in extra}}, value)
