@@ -46,7 +46,7 @@ class UpToAutomaton:
         self._gave_up = False
         start = (inner.start, 0)
         if self._completion(start) is None:
-            if self._gave_up:
+            if self._gave_up or self.remembers:  # what remembers may allow more than its tables
                 raise ConstraintLimitError(f"no text that goes on with {after!r} was found among {_SEARCHED} states")
             raise UnsatisfiableConstraintError(f"no text of the constraint goes on with {after!r}")
         self.start = self._local(start)

@@ -329,6 +329,10 @@ class Algebra:
         """The value of a constant, by the number in its reference."""
         return self._constants[number]
 
+    def of_types(self, bits: int) -> Ref:
+        """Values of these types, as bits."""
+        return literal(self._schemas.made(("types", bits), Types(bits)))
+
     def within_depth(self, depth: int) -> Ref:
         """Values whose arrays and objects nest at most `depth` deep; 0: neither."""
         ref = literal(self._schemas.made(("depth", 0), Types(NULL | BOOLEAN | NUMBER | STRING)))

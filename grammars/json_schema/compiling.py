@@ -5,6 +5,7 @@ Comes in: the spec. Goes out: a `JsonAutomaton`, checked and satisfiable, that h
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TypeVar
 
 from grammars.errors import ConstraintLimitError, UnsatisfiableConstraintError
@@ -12,7 +13,7 @@ from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.completion import Completion
 from grammars.json_schema.dialect import draft_named
 from grammars.json_schema.emptiness import Emptiness
-from grammars.json_schema.expressions import Enforced
+from grammars.json_schema.expressions import ARRAY, Enforced
 from grammars.json_schema.frames import Frames
 from grammars.json_schema.machine import JsonMachine
 from grammars.json_schema.names import NameCells
@@ -20,6 +21,7 @@ from grammars.json_schema.refs import both, literal
 from grammars.json_schema.resolver import Resolver
 from grammars.json_schema.schemas import Schemas
 from grammars.json_schema.texts import Texts
+from grammars.json_schema.translate import located
 from grammars.json_schema.values import loads
 from grammars.limits import DEFAULT_LIMITS, Limits
 from grammars.spec import JsonSchema, Whitespace
@@ -69,6 +71,14 @@ def _compiled(spec: JsonSchema) -> SchemaAutomaton:
     return automaton
 
 
+def _try_unique_items(schemas: Schemas, algebra: Algebra, emptiness: Emptiness) -> None:
+    """Raise what is wrong with `uniqueItems` next to `contains`, wherever they are."""
+    for place, scope in schemas.to_try:
+        if place.schema.get("uniqueItems") and "contains" in place.schema:
+            arrays = both(literal(schemas.number(place, scope)), algebra.of_types(ARRAY))
+            located(partial(emptiness.is_alive, arrays), f"{place.pointer}/uniqueItems")
+
+
 def _machine(schemas: Schemas, spec: JsonSchema, kind: type[M], remembers: bool) -> M:
     """Put the parts together. `remembers`: whether names must differ."""
     algebra = Algebra(schemas, spec.formats)
@@ -76,6 +86,7 @@ def _machine(schemas: Schemas, spec: JsonSchema, kind: type[M], remembers: bool)
     cells = NameCells(algebra, texts)
     emptiness = Emptiness(algebra, texts, cells, spec.property_order == "schema")
     algebra.try_all()
+    _try_unique_items(schemas, algebra, emptiness)
     root = literal(schemas.root)
     if spec.max_depth is not None:
         root = both(root, algebra.within_depth(spec.max_depth + 1))

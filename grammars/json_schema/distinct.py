@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from grammars.errors import UnsupportedConstraintError
 from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.expressions import ARRAY, NUMBER, OBJECT, STRING
-from grammars.json_schema.refs import ANYTHING, NOTHING, Ref, both
+from grammars.json_schema.refs import ANYTHING, NOTHING, Ref, both, opposites
 from grammars.json_schema.values import loads
 
 if TYPE_CHECKING:
@@ -64,11 +64,24 @@ class Distinct:
             raise UnsupportedConstraintError(f"uniqueItems with minItems above {MAX_LISTED}")
         if form.most is not None and form.least > form.most:
             return None
+        refs = self._capped(plan, state, refs)
         if unknown and refs:
             refs.append(refs[-1])
         return refs
 
-    def _wanted_by_counters(self, plan: ArrayPlan, state: ArrayState) -> list[Ref]:
+    def _capped(self, plan: ArrayPlan, state: ArrayState, refs: list[Ref]) -> list[Ref]:
+        """The references, where `maxContains` lets only so many count: the first ones do, the others must not."""
+        for counter, count in zip(plan.form.counters, state[1], strict=True):
+            left = len(refs) if counter.most is None else max(0, counter.most - count)
+            if len(refs) <= left:
+                continue
+            others = opposites(counter.ref)
+            if len(others) > 1 or counter.start > state[0] or len(plan.form.prefix) > state[0] + left:
+                raise UnsupportedConstraintError("uniqueItems next to maxContains, where items differ by their place")
+            refs = refs[:left] + [both(ref, others[0] if others else NOTHING) for ref in refs[left:]]
+        return refs
+
+    def _wanted_by_counters(self, plan: ArrayPlan, state: ArrayState) -> list[Ref] | None:
         """The same where `contains` asks for more; only where values abound, so that nothing has to be counted."""
         index, counts, _, unknown, _ = state
         form = plan.form
@@ -77,6 +90,9 @@ class Distinct:
         refs = [both(form.item(n), counter.ref if n - index < counter.least - count else ANYTHING) for n in places]
         if len(form.counters) > 1 or not all(self.has_many(ref) for ref in refs) or counter.start > index:
             raise UnsupportedConstraintError("uniqueItems next to contains, where values are few")
+        if form.most is not None and places.stop > form.most:
+            return None
+        refs = self._capped(plan, state, refs)
         return refs + refs[-1:] * unknown
 
     def _one_by_one(self, refs: list[Ref], value: Callable[[Ref], bytes | None]) -> list[bytes] | None:
@@ -112,6 +128,21 @@ class Distinct:
         return found
 
     def _find_excluded(self, plan: ArrayPlan, state: ArrayState) -> Ref:
+        if state[3]:
+            return both(self._unspoilt(plan, state), self._left_over(plan, state))
+        return self._left_over(plan, state)
+
+    def _unspoilt(self, plan: ArrayPlan, state: ArrayState) -> Ref:
+        """The types that the next item may have while the one before is not known: those with so many values that the
+        first bytes of one, which commit it to its type, leave another than the unknown one."""
+        own = both(plan.form.item(state[0]), self._algebra.none_of(state[2]))
+        types = (STRING, NUMBER, ARRAY, OBJECT)
+        return self._algebra.of_types(
+            sum(bit for bit in types if self.has_many(both(own, self._algebra.of_types(bit))))
+        )
+
+    def _left_over(self, plan: ArrayPlan, state: ArrayState) -> Ref:
+        """What leaves a value to every item that must come later."""
         if state[0] + 1 >= plan.form.least:
             return ANYTHING
         wanted = self._wanted(plan, state) or []

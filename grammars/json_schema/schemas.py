@@ -19,7 +19,7 @@ from grammars.json_schema.resolver import Place, Resolver, Scope, escape
 from grammars.json_schema.values import dumps
 
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
-TRIED = frozenset(("pattern", "patternProperties", "multipleOf"))
+TRIED = frozenset(("pattern", "patternProperties", "multipleOf", "uniqueItems"))
 _SMALL = 12
 """Flat schemas of at most so many keywords and list entries are told apart by content."""
 
