@@ -199,6 +199,8 @@ FOUND = [
     {"type": "array", "minItems": 12, "uniqueItems": True, "items": {"type": "integer"}},
     {"type": "array", "uniqueItems": True, "items": {"type": "number", "not": {"const": 0.5}}},
     {"type": "array", "uniqueItems": True, "minItems": 3, "contains": {"type": "number"}, "maxContains": 2},
+    {"type": "array", "uniqueItems": True, "maxItems": 1, "contains": {"type": "integer"}},
+    {"type": "array", "uniqueItems": True, "items": {"enum": [{"a": 1}, True, [1], "a"]}},
     {"type": "object", "minProperties": 2, "propertyNames": {"pattern": "^a"}},
 ]
 """What random walks once found wrong"""
