@@ -40,15 +40,15 @@ from grammars.spec import (
 )
 
 if TYPE_CHECKING:
-    from grammars.apply import apply_masks
     from grammars.compiled_grammar import CompiledGrammar
     from grammars.compiler import compile
     from grammars.formats import register_format
+    from grammars.masks.apply import apply_masks
     from grammars.matcher import Matcher
     from grammars.vocabulary import Vocabulary, VocabularyError
 
 _LOADED_ON_USE = {
-    "apply_masks": "grammars.apply",
+    "apply_masks": "grammars.masks.apply",
     "CompiledGrammar": "grammars.compiled_grammar",
     "compile": "grammars.compiler",
     "Matcher": "grammars.matcher",

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars import mask_kernels as kernel
 from grammars.automaton import DEAD, ByteAutomaton
+from grammars.compose.up_to import UpToAutomaton
 from grammars.errors import BudgetError, ConformError, UnsatisfiableConstraintError
 from grammars.limits import Limits
+from grammars.masks import kernels as kernel
+from grammars.masks.token_mask import TokenMasks
 from grammars.matcher import Matcher
 from grammars.spec import Spec
-from grammars.token_mask import TokenMasks
-from grammars.up_to import UpToAutomaton
 from grammars.vocabulary import Vocabulary
 
 

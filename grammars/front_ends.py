@@ -1,7 +1,7 @@
 """From a spec to its automaton: one table, by the type of the spec.
 
 In: `grammars.spec`. Out: `ByteAutomaton`. Compositions whose parts are all regular become one regular language; others
-are composed of their parts' automata (`grammars.composed`).
+are composed of their parts' automata (`grammars.compose.composed`).
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 
 from grammars import lark, regex
 from grammars.automaton import ByteAutomaton
-from grammars.composed import ComposedAutomaton
+from grammars.compose.composed import ComposedAutomaton
+from grammars.compose.places import ChoicePlaces, RepeatPlaces, SequencePlaces, TaggedPlaces
+from grammars.compose.texts import TextsAutomaton
+from grammars.compose.up_to import UpToAutomaton
 from grammars.errors import ConstraintSyntaxError, UnsatisfiableConstraintError, UnsupportedConstraintError
 from grammars.formats import FORMATS
 from grammars.json_schema.compiling import compile_schema
 from grammars.limits import DEFAULT_LIMITS, Limits
-from grammars.places import ChoicePlaces, RepeatPlaces, SequencePlaces, TaggedPlaces
 from grammars.regex import Language
 from grammars.spec import Choice, Ebnf, Format, JsonSchema, Lark, Literal, Regex, Repeat, Sequence, Spec, Tagged, UpTo
-from grammars.texts import TextsAutomaton
-from grammars.up_to import UpToAutomaton
 
 FrontEnd = Callable[[Any, Limits], ByteAutomaton]
 

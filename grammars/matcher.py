@@ -7,7 +7,7 @@ known that satisfies the constraint and fits the budget. Models, logits and samp
 from __future__ import annotations
 
 from grammars.automaton import DEAD
-from grammars.token_mask import ENDED, Row, TokenMasks, allow
+from grammars.masks.token_mask import ENDED, Row, TokenMasks, allow
 
 
 class Matcher:

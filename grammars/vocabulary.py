@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars import mask_kernels as kernel
 from grammars.automaton import SLICE_BYTES
 from grammars.errors import GrammarError
-from grammars.slices import SliceStore
-from grammars.token_trie import TokenTrie
+from grammars.masks import kernels as kernel
+from grammars.masks.slices import SliceStore
+from grammars.masks.token_trie import TokenTrie
 
 Encode = Callable[[str], Sequence[int]]
 
@@ -147,7 +147,7 @@ class Vocabulary:
 
     @cached_property
     def child_index(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """The children of the trie's nodes as a hash table, for `mask_kernels.child_of`."""
+        """The children of the trie's nodes as a hash table, for `kernels.child_of`."""
         capacity = 1 << (2 * len(self.trie) + 1).bit_length()
         keys = np.full(capacity, kernel.EMPTY_KEY, dtype=np.int64)
         children = np.zeros(capacity, dtype=np.int32)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from grammars import Choice, Ebnf, Format, JsonSchema, Lark, Literal, Regex, Repeat, Sequence, Spec, Tag, Tagged, UpTo
 from grammars.automaton import DEAD
 from grammars.front_ends import automaton_of
-from grammars.transitions import Transitions
+from grammars.masks.transitions import Transitions
 from tests.grammars.library.test_formats import PARSERS
 from tests.grammars.rich_schemas import as_draft_7, checker, rich_schema
 from tests.grammars.schemas import documents

@@ -25,7 +25,7 @@ from grammars import (
 )
 from grammars.automaton import DEAD
 from grammars.compiler import Compiler
-from grammars.transitions import Transitions
+from grammars.masks.transitions import Transitions
 from tests.grammars.random_specs import FAMILIES, Case
 from tests.grammars.rich_schemas import checker
 from tests.grammars.schemas import small_vocabulary

@@ -21,7 +21,7 @@ from grammars.automaton import ByteAutomaton
 from grammars.compiled_grammar import CompiledGrammar
 from grammars.limits import DEFAULT_LIMITS
 from grammars.matcher import Matcher
-from tests.grammars.test_masks import toy_vocabulary
+from tests.grammars.masks.test_masks import toy_vocabulary
 from tests.grammars.toy import Stepper, ToyLists, bits_of
 
 

@@ -20,8 +20,8 @@ import yaml
 from grammars.automaton import DEAD
 from grammars.formats import FORMATS
 from grammars.front_ends import automaton_of
+from grammars.masks.transitions import Transitions
 from grammars.spec import Format
-from grammars.transitions import Transitions
 
 
 def parse_sql(text: str) -> None:

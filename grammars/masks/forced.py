@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from grammars import mask_kernels as kernel
 from grammars.automaton import DEAD, LOCAL_MASK
-from grammars.transitions import Transitions
+from grammars.masks import kernels as kernel
+from grammars.masks.transitions import Transitions
 from grammars.vocabulary import Vocabulary
 
 _LONGEST = 4096

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars import mask_kernels as kernel
 from grammars.automaton import DEAD, LOCAL_MASK
-from grammars.slices import Slice, SliceStore
-from grammars.token_trie import TokenTrie
-from grammars.transitions import Transitions
+from grammars.masks import kernels as kernel
+from grammars.masks.slices import Slice, SliceStore
+from grammars.masks.token_trie import TokenTrie
+from grammars.masks.transitions import Transitions
 from grammars.vocabulary import Vocabulary
 
 _WIDE = 2_000

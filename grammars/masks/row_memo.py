@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars import mask_kernels as kernel
+from grammars.masks import kernels as kernel
 
 Row = NDArray[np.int32]
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from grammars.automaton import DEAD, LOCAL_MASK, UNFILLED, ByteAutomaton
 from grammars.errors import ConstraintLimitError, UnsatisfiableConstraintError
 from grammars.limits import Limits
-from grammars.transitions import Transitions
+from grammars.masks.transitions import Transitions
 
 _SEARCHED = 2_000
 """States that one search looks at. What has no completion by then counts as dead, which is safe."""

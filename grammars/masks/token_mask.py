@@ -15,14 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars import mask_kernels as kernel
 from grammars.automaton import DEAD, ByteAutomaton
-from grammars.completions import Completions
-from grammars.forced import ForcedText
 from grammars.limits import Limits
-from grammars.row_memo import RowMemo
-from grammars.transitions import Transitions
-from grammars.trie_walk import TrieWalk
+from grammars.masks import kernels as kernel
+from grammars.masks.completions import Completions
+from grammars.masks.forced import ForcedText
+from grammars.masks.row_memo import RowMemo
+from grammars.masks.transitions import Transitions
+from grammars.masks.trie_walk import TrieWalk
 from grammars.vocabulary import Vocabulary
 
 Row = NDArray[np.int32]
@@ -153,7 +153,7 @@ class TokenMasks:
             return self._forced.is_final(state)
 
     def forced_tokens(self, state: int, written: Sequence[int]) -> list[int]:
-        """The tokens that must come next behind the tokens `written`; see `grammars.forced`."""
+        """The tokens that must come next behind the tokens `written`; see `grammars.masks.forced`."""
         with self.lock:
             return self._forced.tokens(state, written)
 

@@ -11,12 +11,12 @@ import pytest
 
 from grammars import apply_masks
 from grammars.automaton import ByteAutomaton, pack
+from grammars.compose.texts import TextsAutomaton
 from grammars.limits import DEFAULT_LIMITS
-from grammars.row_memo import RowMemo
-from grammars.texts import TextsAutomaton
-from grammars.token_mask import TokenMasks
-from grammars.token_trie import TokenTrie
-from grammars.trie_walk import TrieWalk
+from grammars.masks.row_memo import RowMemo
+from grammars.masks.token_mask import TokenMasks
+from grammars.masks.token_trie import TokenTrie
+from grammars.masks.trie_walk import TrieWalk
 from grammars.vocabulary import Vocabulary
 from tests.grammars.toy import BEGIN, STRING, Stepper, ToyLists, allowed_by_trying, bits_of
 
@@ -47,7 +47,9 @@ def reachable_states(automaton: ByteAutomaton, vocabulary: Vocabulary, count: in
 
 @pytest.mark.parametrize("wide", [0, 40, 2_000])
 def test_mask_is_what_trying_every_token_gives(wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("grammars.trie_walk._WIDE", wide)  # 0: every local becomes a slice; 40: some are walked apart
+    monkeypatch.setattr(
+        "grammars.masks.trie_walk._WIDE", wide
+    )  # 0: every local becomes a slice; 40: some are walked apart
     vocabulary = toy_vocabulary()
     for automaton in (ToyLists(), ToyLists(2), TextsAutomaton(["bcbc", 'a"', "aé", "a", "x" * 90])):
         masks = TokenMasks(automaton, vocabulary, DEFAULT_LIMITS)
@@ -64,7 +66,7 @@ def test_mask_is_what_trying_every_token_gives(wide: int, monkeypatch: pytest.Mo
 
 
 def test_landings_are_where_the_tokens_lead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("grammars.trie_walk._WIDE", 0)
+    monkeypatch.setattr("grammars.masks.trie_walk._WIDE", 0)
     vocabulary, automaton = toy_vocabulary(), ToyLists()
     masks = TokenMasks(automaton, vocabulary, DEFAULT_LIMITS)
     walk, stepper = TrieWalk(masks.transitions, vocabulary), Stepper(automaton)

@@ -1,6 +1,6 @@
 """The graphs of `Sequence`, `Choice`, `Repeat` and `Tagged`: which part may follow which.
 
-In: the automata of the parts. Out: `grammars.composed.Places`.
+In: the automata of the parts. Out: `grammars.compose.composed.Places`.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from grammars.automaton import ByteAutomaton
+from grammars.compose.triggers import TriggerAutomaton
 from grammars.errors import ConstraintSyntaxError
-from grammars.transitions import Transitions
-from grammars.triggers import TriggerAutomaton
+from grammars.masks.transitions import Transitions
 
 
 class SequencePlaces:

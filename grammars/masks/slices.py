@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars.token_trie import TokenTrie
+from grammars.masks.token_trie import TokenTrie
 
 _KEPT = 256
 

@@ -10,17 +10,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars import mask_kernels as kernel
 from grammars.automaton import CROSS, DEAD, LOCAL_MASK, UNFILLED, ByteAutomaton
 from grammars.errors import ConstraintLimitError
-from grammars.token_trie import TokenTrie
+from grammars.masks import kernels as kernel
+from grammars.masks.token_trie import TokenTrie
 from grammars.vocabulary import Vocabulary
 
 _FIRST_CROSSINGS = 64
 
 
 class Transitions:
-    """`tables` is what the kernels read (see `mask_kernels`); `address` is where it lies.
+    """`tables` is what the kernels read (see `kernels`); `address` is where it lies.
 
     Every question to the automaton goes through here, since any answer may move its tables.
     """
@@ -98,7 +98,7 @@ class Transitions:
         return state
 
     def only_byte(self, state: int) -> int:
-        """The byte that must come next; DEAD if none can, `mask_kernels.SEVERAL` if there is a choice."""
+        """The byte that must come next; DEAD if none can, `kernels.SEVERAL` if there is a choice."""
         while (found := kernel.only_byte(self.address, state)) < DEAD:
             self.resolve(found)
         return found

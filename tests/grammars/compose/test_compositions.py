@@ -30,14 +30,14 @@ from grammars import (
 )
 from grammars.automaton import DEAD, ByteAutomaton
 from grammars.compiled_grammar import CompiledGrammar
-from grammars.composed import ComposedAutomaton
+from grammars.compose.composed import ComposedAutomaton
+from grammars.compose.places import ChoicePlaces, RepeatPlaces, SequencePlaces, TaggedPlaces
+from grammars.compose.texts import TextsAutomaton
+from grammars.compose.up_to import UpToAutomaton
 from grammars.front_ends import automaton_of
 from grammars.limits import DEFAULT_LIMITS
-from grammars.places import ChoicePlaces, RepeatPlaces, SequencePlaces, TaggedPlaces
-from grammars.texts import TextsAutomaton
-from grammars.token_mask import TokenMasks
-from grammars.up_to import UpToAutomaton
-from tests.grammars.test_masks import reachable_states, toy_vocabulary
+from grammars.masks.token_mask import TokenMasks
+from tests.grammars.masks.test_masks import reachable_states, toy_vocabulary
 from tests.grammars.test_matcher import walk
 from tests.grammars.toy import Stepper, ToyLists, allowed_by_trying, bits_of
 
@@ -213,7 +213,7 @@ def test_up_to_the_end_of_a_nested_text() -> None:
 
 
 def test_masks_of_compositions_over_lexemes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("grammars.trie_walk._WIDE", 0)
+    monkeypatch.setattr("grammars.masks.trie_walk._WIDE", 0)
     vocabulary = toy_vocabulary()
     lists = [TextsAutomaton(["a["]), ToyLists(), TextsAutomaton(['"]', "bc"])]
     tags = TaggedPlaces(['["', "bc"], [ToyLists(), TextsAutomaton(["a"])], False, False)

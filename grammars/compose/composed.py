@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from grammars.automaton import CROSS, DEAD, LOCAL_MASK, UNFILLED, pack
 from grammars.errors import ConstraintLimitError, UnsatisfiableConstraintError
 from grammars.limits import Limits
-from grammars.transitions import Transitions
+from grammars.masks.transitions import Transitions
 
 _MOST_ITEMS = 2_000
 Item = tuple[int, int]

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars import mask_kernels as kernel
-from grammars.mask_kernels import IMPOSSIBLE
-from grammars.transitions import Transitions
-from grammars.trie_walk import TrieWalk
+from grammars.masks import kernels as kernel
+from grammars.masks.kernels import IMPOSSIBLE
+from grammars.masks.transitions import Transitions
+from grammars.masks.trie_walk import TrieWalk
 from grammars.vocabulary import Vocabulary
 
 _SEARCHED = 2_000

@@ -1,0 +1,1 @@
+"""Constraints made of constraints: sequences, choices, repetitions, tagged and bounded text."""
