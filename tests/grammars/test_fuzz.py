@@ -36,8 +36,15 @@ SPARE = (0, 0, 1, 2, 5, 20, 60)
 SPARE_OF_GRAMMARS = (0, 0, 1, 2, 4, 8, 12)
 """The same for random grammars: most are so ambiguous that the ways to read a longer text are many"""
 STEPS_TO_A_STATE = 12
-_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(/)|.)")
-_CUT_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?$")
+_ESCAPE = re.compile(
+    r"""  \\u (?P<high> [dD][89abAB][0-9a-fA-F]{2} ) \\u (?P<low> [dD][c-fC-F][0-9a-fA-F]{2} )
+        | (?P<cut> (?: \\u [dD][89abAB][0-9a-fA-F]{2} )? (?: \\ (?: u [0-9a-fA-F]{0,3} )? )? \Z )
+        | \\u (?P<code> [0-9a-fA-F]{4} )
+        | \\ (?P<slash> / )
+        | \\ .
+    """,
+    re.VERBOSE,
+)
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f", '"': '\\"', "\\": "\\\\"}
 
 
@@ -100,15 +107,34 @@ def check_mask(grammar: CompiledGrammar, matcher: Matcher, transitions: Transiti
 
 
 def plainly(text: bytes) -> str:
-    """JSON text with every escape in its plain spelling; an escape cut off at the end is left out."""
+    """JSON text with every escape in its plain spelling; an escape or a pair cut off at the end is left out."""
 
     def spelled(match: re.Match[str]) -> str:
-        character = match[2] or (chr(int(match[1], 16)) if match[1] else "")
+        if match["cut"] is not None:
+            return ""
+        if match["high"]:
+            return chr(0x10000 + (int(match["high"], 16) - 0xD800 << 10) + int(match["low"], 16) - 0xDC00)
+        character = match["slash"] or (chr(int(match["code"], 16)) if match["code"] else "")
         if not character or "\ud800" <= character <= "\udfff":
             return match[0].lower()
         return _SHORT.get(character, character if character >= " " else match[0].lower())
 
-    return _ESCAPE.sub(spelled, _CUT_ESCAPE.sub("", text.decode("utf-8", "replace").rstrip("\ufffd")))
+    return _ESCAPE.sub(spelled, text.decode("utf-8", "replace").rstrip("\ufffd"))
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        (rb'"\u0061\/\u000a\n\\"', r'"a/\n\n\\"'),
+        (rb'"\uD83D\ude00"', '"\U0001f600"'),
+        (rb'"\ud83d', '"'),
+        (rb'"\ud83d\ud', '"'),
+        (rb'"\\ud83d\u00', r'"\\ud83d'),
+        (b'"\xf0\x9f', '"'),
+    ],
+)
+def test_plain_spellings(text: bytes, plain: str) -> None:
+    assert plainly(text) == plain
 
 
 def check_forced(grammar: CompiledGrammar, matcher: Matcher, rng: random.Random, json: bool) -> None:
