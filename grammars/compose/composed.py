@@ -128,18 +128,22 @@ class ComposedAutomaton:
         return ending
 
     def remember(self, before: int, text: bytes, after: int) -> int:
-        """Goes through the text byte by byte; a part remembers while it is alone."""
+        """Goes through the text byte by byte; a part remembers while it is alone, and read in one way."""
         state = before
         for byte in text:
-            items = self._items_of(state)
-            following = int(self._set_row(items)[byte])
-            reached = self._items_of(following)
-            if len(items) == len(reached) == 1:
-                (place, inner), (next_place, next_inner) = next(iter(items)), next(iter(reached))
-                if place == next_place:
-                    next_inner = self._places.part(place).remember(inner, bytes((byte,)), next_inner)
-                    following = self._state(frozenset({(place, next_inner)}))
-            state = following
+            came = []
+            for place, inner in self._expand(self._items_of(state)):
+                following = self._places.part(place).step(inner, byte)
+                if following != DEAD:
+                    came.append((place, inner, following))
+            if not came:
+                return after
+            if len(came) == 1:
+                ((place, inner, following),) = came
+                known = self._places.part(place).remember(inner, bytes((byte,)), following)
+                state = self._state(frozenset({(place, known)}))
+            else:
+                state = self._state(frozenset((place, following) for place, _, following in came))
         return state
 
     def slice_key(self, local: int) -> Hashable | None:

@@ -19,6 +19,9 @@ from grammars import (
     ConstraintLimitError,
     JsonSchema,
     Matcher,
+    Regex,
+    Repeat,
+    Sequence,
     UnsatisfiableConstraintError,
     UnsupportedConstraintError,
     Vocabulary,
@@ -241,3 +244,17 @@ def test_what_was_found_once(schema: dict[str, object]) -> None:
     for number in range(40):
         text = walk(grammar, rng, grammar.min_tokens() + rng.choice(SPARE), forced=number % 2 == 1)
         assert check(text.decode()), text
+
+
+_OBJECTS = JsonSchema({"type": "object", "additionalProperties": {"type": "integer"}})
+FOUND_COMPOSED = [Repeat(Repeat(_OBJECTS, 1, separator=","), 1), Repeat(Sequence(_OBJECTS, Regex(",?")), 1)]
+"""A part that remembers, and ends only to begin anew"""
+
+
+@pytest.mark.parametrize("spec", FOUND_COMPOSED)
+def test_what_was_found_once_in_compositions(spec: Repeat) -> None:
+    rng, check = random.Random(0), checker({"type": "array", "items": {"type": "object"}})
+    grammar = Compiler().compile(spec, small_vocabulary())
+    for number in range(60):
+        text = walk(grammar, rng, grammar.min_tokens() + rng.choice(SPARE), forced=number % 2 == 1).decode()
+        assert check("[" + re.sub(r"(?<=\}),?(?=\{)", ",", text).rstrip(",") + "]"), text
