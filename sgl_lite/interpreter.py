@@ -13,7 +13,6 @@ from typing import Any
 
 from grammars.errors import GrammarError
 from sgl_lite.backends.base import Message
-from sgl_lite.chat import ChatLog
 from sgl_lite.constraints import Constraint
 from sgl_lite.errors import BlockingReadError, SpanError, UnknownVariableError
 from sgl_lite.node_queue import NodeQueue
@@ -55,9 +54,9 @@ class Interpreter:
         cell.fill(value)
         self.cells[name] = cell
 
-    def seed(self, text: str, chat: ChatLog) -> None:
+    def seed(self, parent: Writer) -> None:
         """A child gets its parent's text and goes on by itself."""
-        self.writer.seed(text, chat)
+        self.writer.seed(parent)
         self.queue.resume()
 
     def restore(self, text: str, messages: list[Message]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from runtime.api import GenerateRequest, RequestOutput, SamplingParams, TokenLogprob
+from sgl_lite.backends.base import TokenizedText, Tokenizing
 from sgl_lite.choices import ChoicesDecision, ScoredChoice, probabilities
 from sgl_lite.errors import ArgumentError, UnsupportedByBackendError
 from sgl_lite.meta import entries
@@ -23,9 +24,9 @@ _NEUTRAL = "\n"
 """What choices are scored after without the prompt: many models have no token that begins a text."""
 
 
-def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many items the two have in common from the beginning."""
-    for index, (x, y) in enumerate(zip(a, b, strict=False)):
+def common_prefix(a: Sequence[int], b: Sequence[int], known: int = 0) -> int:
+    """How many items the two have in common from the beginning; of the first `known` that is known."""
+    for index, (x, y) in enumerate(zip(a[known:], b[known:], strict=False), known):
         if x != y:
             return index
     return min(len(a), len(b))
@@ -40,10 +41,11 @@ class Selection:
         node: Select,
         text: str,
         in_chat: bool,
+        known: TokenizedText | None,
         done: Callable[[str, dict[str, Any]], None],
         failed: Callable[[BaseException], None],
     ) -> None:
-        self._run, self._node, self._text, self._in_chat = run, node, text, in_chat
+        self._run, self._node, self._text, self._in_chat, self._known = run, node, text, in_chat, known
         self._done, self._failed = done, failed
         self._lock = threading.Lock()
         self._outputs: dict[tuple[int, bool], RequestOutput] = {}
@@ -66,10 +68,9 @@ class Selection:
 
     def _tokenized(self, text: str) -> list[tuple[Tokens, int]]:
         """Per choice: the tokens of `text` and choice, and the first that is scored (the same in all)."""
-        backend, special = self._run.backend, not self._in_chat
-        base = backend.encode(text, special)
-        rows = [backend.encode(text + choice, special) for choice in self._node.choices]
-        start = min(common_prefix(base, row) for row in rows)
+        base = self._tokens(text, self._known)
+        rows = [self._tokens(text + choice, base).ids for choice in self._node.choices]
+        start = min(common_prefix(base.ids, row, base.known_ids) for row in rows)
         start = max(1, min(start, min(map(len, rows)) - 1))
         for choice, row in zip(self._node.choices, rows, strict=True):
             if start >= len(row):
@@ -77,6 +78,12 @@ class Selection:
                     f"choice {choice!r} is the first token of a text, which has no probability; add text before it"
                 )
         return [(row, start) for row in rows]
+
+    def _tokens(self, text: str, before: TokenizedText | None) -> TokenizedText:
+        backend, special = self._run.backend, not self._in_chat
+        if isinstance(backend, Tokenizing):
+            return backend.tokenized(text, special, before)
+        return TokenizedText(text, backend.encode(text, special), special)
 
     def _send(self, index: int, given: bool, tokens: Tokens, start: int) -> None:
         sampling = SamplingParams(max_tokens=0, prompt_logprobs=0, prompt_logprobs_start=start)

@@ -15,6 +15,7 @@ from grammars.errors import ConformError
 from grammars.spec import UpTo
 from runtime.api import GenerateRequest
 from sgl_lite.answer import Answer
+from sgl_lite.backends.base import TokenizedText, Tokenizing
 from sgl_lite.chat import ChatLog
 from sgl_lite.constraints import Constraint
 from sgl_lite.errors import SpanError
@@ -76,14 +77,16 @@ class Writer:
         self._span: Span | None = None
         least = run.num_api_spec_tokens if run.backend.capabilities.reads_ahead else None
         self._speculation = None if least is None else Speculation(least)
+        self._tokens: TokenizedText | None = None
 
     def carry_out(self, placed: Placed) -> bool:
         """Do what the node says. Returns whether the state now waits for the model."""
         return _METHODS[type(placed.node)](self, placed.node, placed)
 
-    def seed(self, text: str, chat: ChatLog) -> None:
+    def seed(self, parent: Writer) -> None:
         """Begin with the parent's text."""
-        self.text, self.chat, self.seeded = text, chat.copy(), len(text)
+        self.text, self.chat, self.seeded = parent.text, parent.chat.copy(), len(parent.text)
+        self._tokens = parent._tokens
 
     def visible_text(self) -> str:
         """All text, with the answer that is being written."""
@@ -148,6 +151,7 @@ class Writer:
             node if choices is None else replace(node, choices=choices),
             self.text,
             self.chat.active,
+            self._tokenized(),
             done,
             lambda error: self._failed(error, placed),
         ).start()
@@ -191,7 +195,7 @@ class Writer:
     def _fork(self, node: Fork, placed: Placed) -> bool:
         self.record.add(ForkPoint(node.children))
         for child in node.children:
-            child.seed(self.text, self.chat)
+            child.seed(self)
         return False
 
     # ------------------------------------------------------------------ constrained spans
@@ -246,7 +250,18 @@ class Writer:
         self._open_message()
         stops = extra_stop + (self.chat.template().stop if self.chat.active else ())
         settings = node.settings.over(self.run.settings)
-        return GenerateRequest(prompt=self.text, sampling=settings.params(stops), timeout=self.run.remaining())
+        return GenerateRequest(prompt=self._prompt(), sampling=settings.params(stops), timeout=self.run.remaining())
+
+    def _prompt(self) -> str | tuple[int, ...]:
+        """The text, as tokens if the backend tokenises it here: then only what is new is tokenised."""
+        tokens = self._tokenized()
+        return self.text if tokens is None else tokens.ids
+
+    def _tokenized(self) -> TokenizedText | None:
+        backend = self.run.backend
+        if isinstance(backend, Tokenizing):
+            self._tokens = backend.tokenized(self.text, not self.chat.active, self._tokens)
+        return self._tokens
 
     def _answer(self, node: Gen, placed: Placed, request: GenerateRequest, ahead: Speculation | None = None) -> None:
         """Ask for a gen's answer; it fills the variable and takes the state on. ahead: keeps what is past the stop."""

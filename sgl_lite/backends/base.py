@@ -28,6 +28,20 @@ class Conversation:
     open_text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TokenizedText:
+    """A text and its tokens. The first `known` characters are the first `known_ids` tokens, whatever follows them.
+
+    special_tokens: whether those that begin a text are among the tokens.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    special_tokens: bool
+    known: int = 0
+    known_ids: int = 0
+
+
 class Pending(Protocol):
     """A request under way."""
 
@@ -72,6 +86,15 @@ class Inspector(Protocol):
         """How many tokens the request's constraint allowed at each step of an answer, 1 where it was forced; [] without
         a constraint.
         """
+        ...
+
+
+@runtime_checkable
+class Tokenizing(Protocol):
+    """A backend whose prompts are tokenised here, so that of a growing text only what is new is tokenised."""
+
+    def tokenized(self, text: str, special_tokens: bool, before: TokenizedText | None) -> TokenizedText:
+        """The tokens of `text`, as `encode` gives them. before: those of a text that begins alike, if there is one."""
         ...
 
 

@@ -16,7 +16,16 @@ from grammars.spec import Spec
 from runtime.api import GenerateRequest, RequestOutput
 from runtime.engine import Engine
 from runtime.request import Request
-from sgl_lite.backends.base import Capabilities, ChatTemplate, Conversation, Message, OnFailure, OnOutput
+from sgl_lite.backends.base import (
+    Capabilities,
+    ChatTemplate,
+    Conversation,
+    Message,
+    OnFailure,
+    OnOutput,
+    TokenizedText,
+)
+from sgl_lite.backends.retokenizer import Retokenizer
 from sgl_lite.chat import TokenizerTemplate
 from sgl_lite.chat_templates import templates
 
@@ -84,6 +93,13 @@ class LocalBackend:
         if special_tokens:
             return tuple(self.engine.encode(text))
         return tuple(self.engine.tokenizer.encode(text, add_special_tokens=False))
+
+    def tokenized(self, text: str, special_tokens: bool, before: TokenizedText | None) -> TokenizedText:
+        return self._retokenizer.tokenized(text, special_tokens, before)
+
+    @cached_property
+    def _retokenizer(self) -> Retokenizer:
+        return Retokenizer(self.engine.tokenizer, self.encode)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return str(self.engine.decode(token_ids))
