@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from grammars.spec import Spec
 from runtime.errors import RequestError
+from runtime.images import Image
 
 FinishReason: TypeAlias = Literal["stop", "length", "abort"]
 
@@ -76,6 +78,43 @@ class SamplingParams:
             raise RequestError(f"{name}={getattr(self, name)!r} must be {what}")
 
 
+@dataclass(frozen=True, slots=True)
+class PromptImage:
+    """An image in a prompt. at: how many characters of a text prompt, or tokens of one of ids, stand before it."""
+
+    image: Image
+    at: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.image, Image):
+            raise RequestError(f"image must be an Image, not {type(self.image).__name__}; make one with Image.of(...)")
+        if self.at < 0:
+            raise RequestError(f"at={self.at} must be at least 0")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSupport:
+    """How a model takes images.
+
+    text:       what stands for one image in a rendered chat template. Prompts do not contain it: `split` takes it out.
+    reserved:   words that a prompt must not contain, because the model would take them for images or videos.
+    max_images: the most that one request may bring.
+    """
+
+    text: str
+    reserved: tuple[str, ...]
+    max_images: int
+
+    def split(self, rendered: str) -> tuple[str, tuple[int, ...]]:
+        """A rendered template without its `text`s, and the place of each: `PromptImage.at`, in order."""
+        pieces = rendered.split(self.text)
+        return "".join(pieces), tuple(itertools.accumulate(len(piece) for piece in pieces[:-1]))
+
+    def reserved_in(self, text: str) -> str | None:
+        """The first reserved word in a text; None if there is none. Ask before a user's text goes into a template."""
+        return next((word for word in self.reserved if word in text), None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateRequest:
     """One request. `prompt` is text or token ids.
@@ -86,7 +125,8 @@ class GenerateRequest:
     priority:          smaller runs first.
     cache_salt:        requests of different salts never share computed pages.
     timeout:           seconds from submission; then the request is aborted.
-    images:            for later: decoded pictures, in the order of their places in the prompt.
+    images:            pictures with their places in the prompt, which itself holds nothing in their place. Several at
+                       one place come in the order given.
     """
 
     prompt: str | tuple[int, ...]
@@ -97,7 +137,7 @@ class GenerateRequest:
     priority: int = 0
     cache_salt: str = ""
     timeout: float | None = None
-    images: tuple[Any, ...] = ()
+    images: tuple[PromptImage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +151,16 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one request. `forced_tokens` of the completion were known without asking the model."""
+    """Token counts of one request. `forced_tokens` of the completion were known without asking the model.
+
+    `image_tokens` of the prompt are images'; `prompt_tokens` counts them too.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     forced_tokens: int = 0
+    image_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ class EngineConfig:
                         fullest subtree first) or "fcfs" (first come, first served).
     eviction_policy:    which cached pages go first: "lru", "lfu" or "fifo".
     jump_forward:       append forced tokens without asking the model.
+    max_images:         the most images that one request may bring.
+    image_cache_bytes:  what a vision-language model's tower made of recent images is kept up to this size.
     """
 
     model_path: str | None = None
@@ -44,11 +46,19 @@ class EngineConfig:
     schedule_policy: Literal["lpm", "dfs-weight", "fcfs"] = "lpm"
     eviction_policy: Literal["lru", "lfu", "fifo"] = "lru"
     jump_forward: bool = True
+    max_images: int = 64
+    image_cache_bytes: int = 256 << 20
     num_threads: int | None = None
     random_seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("page_size", 1), ("max_num_seqs", 1), ("max_num_batched_tokens", 1)):
+        for name, least in (
+            ("page_size", 1),
+            ("max_num_seqs", 1),
+            ("max_num_batched_tokens", 1),
+            ("max_images", 0),
+            ("image_cache_bytes", 0),
+        ):
             if getattr(self, name) < least:
                 raise RequestError(f"{name}={getattr(self, name)} must be at least {least}")
         for name, known in (

@@ -15,7 +15,7 @@ import numpy as np
 
 import grammars
 from grammars.spec import Spec
-from runtime.api import GenerateRequest, RequestOutput, SamplingParams
+from runtime.api import GenerateRequest, ImageSupport, RequestOutput, SamplingParams
 from runtime.cache.prefix_cache import PageTable, PrefixCache
 from runtime.cache.radix_node import Keys
 from runtime.config import EngineConfig
@@ -25,6 +25,7 @@ from runtime.engine_loop import EngineLoop, Runner, TokenSampler
 from runtime.errors import RequestError
 from runtime.execution.model_runner import ModelRunner
 from runtime.execution.sampler import Sampler
+from runtime.images import Image
 from runtime.intake import Intake
 from runtime.metrics import Metrics
 from runtime.model.loader import LoadedModel, load
@@ -123,7 +124,7 @@ class Engine:
         fields: `priority`, `cache_salt`, `timeout` of `GenerateRequest`, one for all or a list.
         """
         requests, many = requests_of(
-            prompt, sampling_params, input_ids, image_data, self.default_sampling,
+            prompt, sampling_params, input_ids, image_data, self.image_support, self.default_sampling,
             return_logprob, logprob_start_len, top_logprobs_num, **fields,
         )  # fmt: skip
         running = self._submit_all(requests)
@@ -145,7 +146,7 @@ class Engine:
     ) -> Result | list[Result] | AsyncIterator[Result]:
         """As `generate`, awaited; with `stream=True` the awaited value is an async iterator. Cancelling aborts."""
         requests, many = requests_of(
-            prompt, sampling_params, input_ids, image_data, self.default_sampling,
+            prompt, sampling_params, input_ids, image_data, self.image_support, self.default_sampling,
             return_logprob, logprob_start_len, top_logprobs_num, **fields,
         )  # fmt: skip
         running = self._submit_all(requests)
@@ -186,6 +187,17 @@ class Engine:
     def check_constraint(self, spec: Spec, text: str) -> None:
         """ConformError if `text` cannot begin a text of the spec."""
         self._grammar_runner.check(spec, text)
+
+    # Images
+
+    @property
+    def image_support(self) -> ImageSupport | None:
+        """How the model takes images; None if it sees none."""
+        return None
+
+    def num_image_tokens(self, image: Image) -> int:
+        """How many tokens of a prompt an image takes when it is the only one. RequestError if the model sees none."""
+        raise RequestError(f"images: {self.model_name} sees no images; load a vision-language model")
 
     # The engine itself
 

@@ -6,6 +6,7 @@ RuntimeFault (Exception)
  +- UnsupportedModelError (ValueError) the guard refuses the architecture; says why
  +- RequestError (ValueError)          the request can never run; names the argument, the value and the way out
  |   +- PromptTooLongError             prompt and output do not fit the model's context, or the page pool
+ |   +- ImageError                     what was given as an image is none, or cannot be read, or is out of bounds
  +- RequestAborted                     aborted by its caller, a deadline, or `shutdown`
  +- EngineStopped                      submitted after `shutdown`, or the engine's loop died (its cause is attached)
 ```
@@ -34,6 +35,10 @@ class RequestError(RuntimeFault, ValueError):
 
 class PromptTooLongError(RequestError):
     """The prompt, with room for one token of output, does not fit."""
+
+
+class ImageError(RequestError):
+    """What was given as an image is none, cannot be read, or is too large, too small or too narrow."""
 
 
 class RequestAborted(RuntimeFault):

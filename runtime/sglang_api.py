@@ -6,8 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from grammars.spec import Ebnf, JsonSchema, Regex, Spec
-from runtime.api import CompletionOutput, GenerateRequest, RequestOutput, SamplingParams, TokenLogprob
+from runtime.api import (
+    CompletionOutput,
+    GenerateRequest,
+    ImageSupport,
+    PromptImage,
+    RequestOutput,
+    SamplingParams,
+    TokenLogprob,
+)
 from runtime.errors import RequestError
+from runtime.images import Image
 
 Result: TypeAlias = dict[str, Any]
 
@@ -70,6 +79,7 @@ def requests_of(
     sampling_params: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
     input_ids: Sequence[int] | Sequence[Sequence[int]] | None,
     image_data: Any,
+    image_support: ImageSupport | None,
     defaults: Mapping[str, Any],
     return_logprob: bool | Sequence[bool],
     logprob_start_len: int | Sequence[int],
@@ -93,16 +103,36 @@ def requests_of(
             scoring |= {"prompt_logprobs": top, "prompt_logprobs_start": start}
         sampling, constraint = sampling_of(_of(sampling_params, index, count, "sampling_params"), defaults, scoring)
         images = _of(image_data, index, count, "image_data") if many else image_data
+        text, placed = _place_images(one if isinstance(one, str) else tuple(one), images, image_support)
         requests.append(
             GenerateRequest(
-                prompt=one if isinstance(one, str) else tuple(one),
+                prompt=text,
                 sampling=sampling,
                 constraint=constraint,
-                images=() if images is None else tuple(images) if isinstance(images, (list, tuple)) else (images,),
+                images=placed,
                 **{name: _of(value, index, count, name) for name, value in fields.items()},
             )
         )
     return requests, many
+
+
+def _place_images(
+    prompt: str | tuple[int, ...], image_data: Any, support: ImageSupport | None
+) -> tuple[str | tuple[int, ...], tuple[PromptImage, ...]]:
+    """SGLang's prompts hold the model's own word at each image's place; ours hold nothing there."""
+    if image_data is None:
+        return prompt, ()
+    images = Image.all_of(image_data if isinstance(image_data, (list, tuple)) else [image_data], name="image_data")
+    if support is None:
+        raise RequestError("image_data: this engine runs a text model; load a vision-language model")
+    if not isinstance(prompt, str):
+        raise RequestError("image_data goes with a prompt of text; with token ids, submit a GenerateRequest")
+    text, places = support.split(prompt)
+    if len(places) != len(images):
+        raise RequestError(
+            f"image_data has {len(images)} images, but the prompt has {len(places)} places for one ({support.text!r})"
+        )
+    return text, tuple(PromptImage(image, at) for image, at in zip(images, places, strict=True))
 
 
 def results_of(output: RequestOutput) -> list[Result]:

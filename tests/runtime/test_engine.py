@@ -13,13 +13,15 @@ import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from grammars.errors import BudgetError, ConformError
 from grammars.spec import Choice, Literal
-from runtime.api import GenerateRequest, RequestOutput, SamplingParams
+from runtime.api import GenerateRequest, PromptImage, RequestOutput, SamplingParams
 from runtime.engine import Engine
 from runtime.errors import EngineStopped, PromptTooLongError, RequestAborted, RequestError
+from runtime.images import Image
 from tests.runtime.fake_engine import FakeModel, fake_engine
 from tests.runtime.fake_model import FakeRunner, expected_output
 
@@ -348,7 +350,7 @@ def test_constraint_errors_are_raised_at_submit(engine: Engine) -> None:
         (request(constraint=Literal("x"), min_tokens=1), RequestError, "contradict"),
         (request(constraint=Literal("x"), ignore_eos=True), RequestError, "contradict"),
         (request(stop_regex="("), RequestError, "no regular expression"),
-        (request(images=("x",)), RequestError, "images"),
+        (request(images=(PromptImage(Image.of(np.zeros((2, 2, 3), np.uint8)), 0),)), RequestError, "images"),
     ],
 )
 def test_bad_requests(engine: Engine, bad: GenerateRequest, error: type[Exception], message: str) -> None:
