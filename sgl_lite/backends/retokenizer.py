@@ -18,8 +18,8 @@ from typing import Any
 from sgl_lite.backends.base import TokenizedText
 
 _CUT = re.compile(r"(?<=[A-Za-z]) (?=[A-Za-z])")
-MARGIN = 256
-"""Characters at the end of a text that are tokenised again: longer than any added token, so that none is cut."""
+MARGIN = 32
+"""Characters at the end of a text that are tokenised again, so that what is added cannot change what is before them."""
 _SEARCHED = 4096
 _SPACE_SIGNS = " ▁Ġ"
 _LOOKS_BACK = re.compile(r"\(\?<[=!]|\\[bBAGKZz]|(?<!\[)(?<!\\)[\^$]")
@@ -67,16 +67,19 @@ def _is_local(tokenizer: Any, encode: Callable[[str, bool], Sequence[int]]) -> b
     parts = json.loads(fast.to_str())
     if _LOOKS_BACK.search("\n".join(_patterns(parts["pre_tokenizer"]) + _patterns(parts["normalizer"]))):
         return False
-    added = {token["content"] for token in parts["added_tokens"]}
-    if any(len(token) > MARGIN // 2 or _spans_words(token) for token in added):
-        return False
-    if any(map(_spans_words, tokenizer.get_vocab().keys() - added)):
+    if any(map(_takes_spaces, parts["added_tokens"])) or any(map(_spans_words, tokenizer.get_vocab())):
         return False
     return all(_holds(encode, left, right) for left, right in product(_LEFT, _RIGHT))
 
 
 def _spans_words(token: str) -> bool:
     return any(a.isascii() and a.isalpha() and b in _SPACE_SIGNS for a, b in pairwise(token))
+
+
+def _takes_spaces(added: dict[str, Any]) -> bool:
+    """Whether a word that is an added token takes the space next to it along."""
+    content = added["content"]
+    return (added["rstrip"] and content[-1:].isalpha()) or (added["lstrip"] and content[:1].isalpha())
 
 
 def _patterns(part: Any) -> list[str]:
