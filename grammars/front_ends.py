@@ -130,7 +130,14 @@ def _tagged(spec: Tagged, limits: Limits) -> ByteAutomaton:
 
 
 def _up_to(spec: UpTo, limits: Limits) -> ByteAutomaton:
-    return UpToAutomaton(automaton_of(spec.inner, limits), spec.after.encode(), spec.open, limits)
+    language = None if spec.open else _language_of(spec.inner)
+    if language is None:
+        return UpToAutomaton(automaton_of(spec.inner, limits), spec.after.encode(), spec.open, limits)
+    # Of a regular language only the texts that end with `after` are run: what is alive among them can be completed.
+    ending = (language & (Language.any_text() + Language.literal(spec.after))).within(limits)
+    if ending.is_empty():
+        raise UnsatisfiableConstraintError(f"no text of the constraint goes on with {spec.after!r}")
+    return UpToAutomaton(regex.automaton(ending), spec.after.encode(), False, limits)
 
 
 def _format(spec: Format, limits: Limits) -> ByteAutomaton:

@@ -44,6 +44,9 @@ class UpToAutomaton:
         self._completions: dict[Item, bytes | None] = {}
         """None: no completion was found"""
         self._gave_up = False
+        last_bytes = getattr(inner, "last_bytes", None)
+        if after and not open_end and last_bytes is not None and after[-1] not in last_bytes():
+            raise UnsatisfiableConstraintError(f"no text of the constraint ends with {after[-1:]!r}")
         start = (inner.start, 0)
         if self._completion(start) is None:
             if self._gave_up or self.remembers:  # what remembers may allow more than its tables

@@ -13,11 +13,11 @@ from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.completion import Completion
 from grammars.json_schema.dialect import draft_named
 from grammars.json_schema.emptiness import Emptiness
-from grammars.json_schema.expressions import ARRAY, Enforced
+from grammars.json_schema.expressions import ARRAY, BOOLEAN, NULL, NUMBER, OBJECT, STRING, Enforced
 from grammars.json_schema.frames import Frames
 from grammars.json_schema.machine import JsonMachine
 from grammars.json_schema.names import NameCells
-from grammars.json_schema.refs import both, literal
+from grammars.json_schema.refs import Ref, both, literal
 from grammars.json_schema.resolver import Resolver
 from grammars.json_schema.schemas import Schemas
 from grammars.json_schema.texts import Texts
@@ -71,6 +71,18 @@ def _compiled(spec: JsonSchema) -> SchemaAutomaton:
     return automaton
 
 
+_LAST_BYTES = ((NULL, b"l"), (BOOLEAN, b"e"), (NUMBER, b"0123456789"), (STRING, b'"'), (ARRAY, b"]"), (OBJECT, b"}"))
+
+
+def _last_bytes(algebra: Algebra, emptiness: Emptiness, root: Ref, whitespace: Whitespace) -> frozenset[int]:
+    """The bytes that a text may end with, or some more."""
+    found = set(b" \t\n\r" if whitespace == "any" else b"")
+    for bits, last in _LAST_BYTES:
+        if emptiness.is_alive(both(root, algebra.of_types(bits))):
+            found.update(last)
+    return frozenset(found)
+
+
 def _try_unique_items(schemas: Schemas, algebra: Algebra, emptiness: Emptiness) -> None:
     """Raise what is wrong with `uniqueItems` next to `contains`, wherever they are."""
     for place, scope in schemas.to_try:
@@ -94,4 +106,6 @@ def _machine(schemas: Schemas, spec: JsonSchema, kind: type[M], remembers: bool)
         raise UnsatisfiableConstraintError("no JSON value is valid under the schema")
     frames = Frames(algebra, emptiness, cells, remembers)
     completion = Completion(emptiness, texts, cells)
-    return kind(algebra, frames, texts, completion, root, spec.whitespace)
+    automaton = kind(algebra, frames, texts, completion, root, spec.whitespace)
+    automaton.last_bytes = partial(_last_bytes, algebra, emptiness, root, spec.whitespace)
+    return automaton

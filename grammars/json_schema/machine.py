@@ -96,6 +96,9 @@ class ValueStart(NamedTuple):
 class JsonMachine:
     """See the module docstring; a `ByteAutomaton`."""
 
+    last_bytes: Callable[[], frozenset[int]]
+    """the bytes that a text may end with, or some more"""
+
     def __init__(
         self,
         algebra: Algebra,
