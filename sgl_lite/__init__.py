@@ -62,6 +62,7 @@ from sgl_lite.errors import (
 )
 from sgl_lite.fork import ProgramStateGroup
 from sgl_lite.function import SglFunction, function
+from sgl_lite.media import image, video
 from sgl_lite.primitives import (
     assistant,
     assistant_begin,
@@ -153,6 +154,7 @@ __all__ = [
     "get_server_info",
     "global_config",
     "greedy_token_selection",
+    "image",
     "probability",
     "select",
     "separate_reasoning",
@@ -165,4 +167,5 @@ __all__ = [
     "user",
     "user_begin",
     "user_end",
+    "video",
 ]

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from runtime.images import Image
 from sgl_lite.backends.base import ChatTemplate, Conversation, Message
 from sgl_lite.errors import RoleError
+from sgl_lite.marks import IMAGE_TEXT, content_of
 
 _MARK = "\ue000content\ue001"
 """Stands for a message's content, to find where the template puts it."""
@@ -18,10 +20,14 @@ _MARK = "\ue000content\ue001"
 
 @dataclass(frozen=True, slots=True)
 class TokenizerTemplate:
-    """The chat template that comes with a tokenizer. `apply`: (messages, add_generation_prompt) -> text."""
+    """The chat template that comes with a tokenizer. `apply`: (messages, add_generation_prompt) -> text.
+
+    image_text: how the model's images are shown in a text.
+    """
 
     apply: Callable[[Sequence[Message], bool], str]
     stop: tuple[str, ...] = ()
+    image_text: str = IMAGE_TEXT
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
         return self.apply(messages, add_generation_prompt)
@@ -40,6 +46,7 @@ class SimpleTemplate:
     default_system: str | None = None
     stop: tuple[str, ...] = ()
     begin: str = ""
+    image_text: str = IMAGE_TEXT
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
         if self.default_system is not None and not (messages and messages[0]["role"] == "system"):
@@ -64,6 +71,7 @@ class ChatLog:
     """The messages of one state.
 
     role:    of the open message, None between messages. start: where its content begins in the state's text.
+    messages: their content is text, with a mark for each image (`marks.py`).
     written: what the template wrote last, with the content of the model's turns as they came.
     opened:  whether the text before the open message's content is the template's.
     """
@@ -88,11 +96,15 @@ class ChatLog:
     def active(self) -> bool:
         return self.role is not None or bool(self.messages)
 
-    def conversation(self, text: str) -> Conversation | None:
+    def sent(self, images: Sequence[Image] = ()) -> tuple[Message, ...]:
+        """The messages in OpenAI's form, with the images whose marks they hold."""
+        return tuple({**message, "content": content_of(message["content"], images)} for message in self.messages)
+
+    def conversation(self, text: str, images: Sequence[Image] = ()) -> Conversation | None:
         """What a chat backend needs; None outside a chat."""
         if not self.active:
             return None
-        return Conversation(tuple(self.messages), text[self.start :] if self.role == "assistant" else "")
+        return Conversation(self.sent(images), text[self.start :] if self.role == "assistant" else "")
 
     def begin(self, text: str, role: str) -> str:
         """A message begins. Returns the new text. Errors: `RoleError`."""

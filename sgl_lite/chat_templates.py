@@ -125,6 +125,19 @@ _BUILT_IN = (
     ),
 )
 
+_IMAGE_TEXTS = {
+    "qwen2-vl": "<|vision_start|><|image_pad|><|vision_end|>",
+    "mistral": "[IMG]",
+    "llama-4": "<|image|>",
+    "minicpmv": "(<image>./</image>)",
+    "minicpmo": "(<image>./</image>)",
+    "janus": "<image_placeholder>\n",
+    "janus-pro": "<image_placeholder>\n",
+    "gemma-it": "<start_of_image>",
+    "glm-4v": "<|image|>",
+}
+"""What stands for an image, where that is not "<image>"."""
+
 _BY_PATH: tuple[tuple[str, str], ...] = (
     (r"claude", "claude"),
     (r"vicuna|llava-v1\.[56]", "vicuna_v1.1"),
@@ -158,7 +171,10 @@ class ChatTemplates:
     """Templates by name, and functions that name the template of a model's path. Users may add both."""
 
     def __init__(self) -> None:
-        self._by_name: dict[str, SimpleTemplate] = {template.name: template for template in _BUILT_IN}
+        self._by_name: dict[str, SimpleTemplate] = {
+            template.name: replace(template, image_text=_IMAGE_TEXTS.get(template.name, template.image_text))
+            for template in _BUILT_IN
+        }
         self._matchers: list[Callable[[str], str | None]] = [_by_path]
 
     def get(self, name: str) -> SimpleTemplate:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sgl_lite.callsite import call_site
 from sgl_lite.errors import ArgumentError, ForkError
+from sgl_lite.marks import split
+from sgl_lite.nodes import Picture, Text
 
 if TYPE_CHECKING:
     from sgl_lite.state import ProgramState
@@ -89,4 +91,6 @@ class ProgramStateGroup:
                 raise ForkError(
                     "concate_and_append joins text; these forks added messages: use join() and their variables"
                 )
-            self.parent.interpreter.add(state.interpreter.writer.text[state.interpreter.writer.seeded :], where)
+            writer = state.interpreter.writer
+            own = [Picture(image) for image in writer.images]
+            self.parent.interpreter.add(split(writer.text[writer.seeded :], Text, own.__getitem__), where)

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from runtime.images import Image
 from sgl_lite.html_style import STYLE
 from sgl_lite.interpreter import Interpreter
+from sgl_lite.marks import MARKS, data_url, index_of
 from sgl_lite.picture import Piece, StatePicture, Token, picture_of
 
 _LEGEND = (
@@ -28,6 +30,8 @@ _COLUMNS = {
     "forced": "forced_tokens",
 }
 _WIDEST_BAR = 8.0
+_THUMBNAIL = 192
+"""Pixels of the longer side of an image on the page."""
 
 
 def page_of(interpreter: Interpreter) -> str:
@@ -55,7 +59,7 @@ def _state(picture: StatePicture, slowest: float) -> str:
     text: list[str] = []
     for item in (*picture.items, ()):
         if isinstance(item, Piece):
-            text.append(_piece(item))
+            text.append(_piece(item, picture.images))
             continue
         if text:
             parts.append(f'<div class="text">{"".join(text)}</div>')
@@ -69,11 +73,21 @@ def _state(picture: StatePicture, slowest: float) -> str:
     return "\n".join([*parts, "</details>"])
 
 
-def _piece(piece: Piece) -> str:
+def _piece(piece: Piece, images: Sequence[Image]) -> str:
     kinds = f"{piece.origin} cached" if piece.cached else piece.origin
-    inner = "".join(map(_token, piece.tokens)) if piece.tokens else escape(piece.text)
+    inner = "".join(map(_token, piece.tokens)) if piece.tokens else _with_images(escape(piece.text), images)
     title = f' title="{escape(piece.name)}"' if piece.name and not piece.tokens else ""
     return f'<span class="{kinds}"{title}>{inner}</span>'
+
+
+def _with_images(text: str, images: Sequence[Image]) -> str:
+    return MARKS.sub(lambda found: _thumbnail(images[index_of(found[0])]), text)
+
+
+def _thumbnail(image: Image) -> str:
+    small = image.to_pil()
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return f'<img src="{data_url(Image.of(small))}" alt="image of {image.width} x {image.height}">'
 
 
 def _token(token: Token) -> str:

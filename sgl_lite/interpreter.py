@@ -12,11 +12,13 @@ import threading
 from typing import Any
 
 from grammars.errors import GrammarError
+from runtime.images import Image
 from sgl_lite.backends.base import Message
 from sgl_lite.constraints import Constraint
-from sgl_lite.errors import BlockingReadError, SpanError, UnknownVariableError
+from sgl_lite.errors import AppendError, BlockingReadError, SpanError, UnknownVariableError, UnsupportedByBackendError
+from sgl_lite.marks import check_text
 from sgl_lite.node_queue import NodeQueue
-from sgl_lite.nodes import ConstrainBegin, Fork, Gen, Node, Select, VarBegin, flatten
+from sgl_lite.nodes import ConstrainBegin, Fork, Gen, Node, Picture, Select, Text, VarBegin, flatten
 from sgl_lite.run import Run
 from sgl_lite.spans import Placed, SpanPlanner
 from sgl_lite.variables import Cell
@@ -41,6 +43,11 @@ class Interpreter:
         nodes = flatten(value)
         self.queue.raise_error()
         for node in nodes:
+            if isinstance(node, Text):
+                check_text(node.text)
+                self._check_words(node.text)
+            elif isinstance(node, Picture):
+                self._check_picture(node, where)
             if isinstance(node, Gen | ConstrainBegin) and node.constraint is not None:
                 self._check(node.constraint, where, node)
             placed = self._planner.add(node, where)
@@ -59,9 +66,9 @@ class Interpreter:
         self.writer.seed(parent)
         self.queue.resume()
 
-    def restore(self, text: str, messages: list[Message]) -> None:
+    def restore(self, text: str, images: tuple[Image, ...], messages: list[Message]) -> None:
         """Begin with what was saved."""
-        self.writer.text = text
+        self.writer.text, self.writer.images = text, images
         if messages:
             self.writer.chat.resume(messages, text)
 
@@ -122,6 +129,24 @@ class Interpreter:
         except GrammarError as error:
             error.add_note(f"in {where}: {node.label()}")
             raise
+
+    def _check_picture(self, node: Picture, where: str) -> None:
+        backend = self.run.backend
+        if not backend.capabilities.images:
+            error = UnsupportedByBackendError(
+                f"{backend.model_name} sees no images; use a vision-language model: "
+                "sgl.set_default_backend(sgl.Engine(model_path=...))"
+            )
+            error.add_note(f"in {where}: {node.label()}")
+            raise error
+
+    def _check_words(self, text: str) -> None:
+        for word in self.run.backend.capabilities.reserved:
+            if word in text:
+                raise AppendError(
+                    f"the text contains {word!r}, which the model would take for an image; "
+                    "add images with sgl.image(...), and leave the word out"
+                )
 
     # ------------------------------------------------------------------ someone reads
 

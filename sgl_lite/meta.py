@@ -27,6 +27,8 @@ def meta_of(output: RequestOutput, decode: Callable[[Sequence[int]], str] | None
         "time_to_first_token": output.timing.first_token,
         "output_ids": list(first.token_ids),
     }
+    if output.usage.image_tokens:
+        meta["image_tokens"] = output.usage.image_tokens
     if len(output.outputs) > 1:
         meta["finish_reasons"] = [finish_reason(one) for one in output.outputs]
     if first.logprobs is not None:

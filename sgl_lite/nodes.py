@@ -54,6 +54,16 @@ class Text(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Picture(Node):
+    """An image (`runtime.images.Image`). While tracing: the stand-in for one."""
+
+    image: Any
+
+    def label(self) -> str:
+        return "image(...)"
+
+
+@dataclass(frozen=True, slots=True)
 class Gen(Node):
     """An answer of the model, drawn again while `check(answer)` is False, at most `retries` times.
 

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from runtime.images import Image
 from sgl_lite.backends.base import Backend, Inspector
 from sgl_lite.interpreter import Interpreter
+from sgl_lite.marks import MARKS
 from sgl_lite.segments import ForkPoint, Origin, Segment
 
 
@@ -43,13 +45,14 @@ class Piece:
 class StatePicture:
     """items: pieces and, where the state forked, its children. answers: (variable, meta info) in order.
 
-    seeded: characters of the parent that the state began with.
+    seeded: characters of the parent that the state began with. images: those whose marks are in the texts.
     """
 
     title: str
     seeded: int
     items: tuple[Piece | tuple[StatePicture, ...], ...]
     answers: tuple[tuple[str, Mapping[str, Any]], ...]
+    images: tuple[Image, ...] = ()
     error: str | None = None
 
     def all_answers(self) -> Iterator[Mapping[str, Any]]:
@@ -77,7 +80,7 @@ def picture_of(interpreter: Interpreter, title: str) -> StatePicture:
     answers = tuple((one.name or "unnamed", one.meta) for one in writer.record if one.meta is not None)
     error = interpreter.queue.error
     failed = None if error is None else f"{type(error).__name__}: {error}"
-    return StatePicture(title, writer.seeded, tuple(reversed(items)), answers, failed)
+    return StatePicture(title, writer.seeded, tuple(reversed(items)), answers, writer.images, failed)
 
 
 def _child(child: Interpreter, title: str) -> StatePicture:
@@ -93,11 +96,11 @@ def _with_cached(segment: Segment, cached: int) -> list[Piece]:
 
 
 def _cached_characters(reader: Segment, text: str, backend: Backend) -> int:
-    """How much of a request's prompt had been computed before. 0 where that cannot be told: by another backend, or
-    since the chat template has rewritten the prompt.
+    """How much of a request's prompt had been computed before. 0 where that cannot be told: by another backend, with
+    images, or since the chat template has rewritten the prompt.
     """
     meta = reader.meta or {}
-    if not isinstance(backend, Inspector) or reader.request is None:
+    if not isinstance(backend, Inspector) or reader.request is None or MARKS.search(text):
         return 0
     for special_tokens in (True, False):
         ends = backend.token_ends(text[: reader.start], special_tokens)

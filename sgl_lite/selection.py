@@ -10,15 +10,19 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from runtime.api import GenerateRequest, RequestOutput, SamplingParams, TokenLogprob
+from runtime.api import GenerateRequest, PromptImage, RequestOutput, SamplingParams, TokenLogprob
+from runtime.images import Image
 from sgl_lite.backends.base import TokenizedText, Tokenizing
 from sgl_lite.choices import ChoicesDecision, ScoredChoice, probabilities
 from sgl_lite.errors import ArgumentError, UnsupportedByBackendError
+from sgl_lite.marks import MARKS, placed
 from sgl_lite.meta import entries
 from sgl_lite.nodes import Select
-from sgl_lite.run import Run
+from sgl_lite.run import Run, advancing
 
 Tokens = tuple[int, ...]
+Row = tuple[str | Tokens, tuple[PromptImage, ...], int]
+"""A prompt with a choice, its images, and its first token that is scored."""
 
 _NEUTRAL = "\n"
 """What choices are scored after without the prompt: many models have no token that begins a text."""
@@ -40,12 +44,14 @@ class Selection:
         run: Run,
         node: Select,
         text: str,
+        images: Sequence[Image],
         in_chat: bool,
         known: TokenizedText | None,
         done: Callable[[str, dict[str, Any]], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._run, self._node, self._text, self._in_chat, self._known = run, node, text, in_chat, known
+        self._images = images
         self._done, self._failed = done, failed
         self._lock = threading.Lock()
         self._outputs: dict[tuple[int, bool], RequestOutput] = {}
@@ -53,18 +59,50 @@ class Selection:
 
     def start(self) -> None:
         """Send all requests. Errors: `UnsupportedByBackendError`, `ArgumentError`."""
-        backend, node = self._run.backend, self._node
+        backend = self._run.backend
         if not backend.capabilities.scores:
             raise UnsupportedByBackendError(
                 f"{backend.model_name} gives no log-probabilities of a prompt, which select needs; "
                 "use the local engine, or let it write one of them: sgl.gen(name, type=Literal['yes', 'no'])"
             )
-        conditional = self._tokenized(self._text)
-        unconditional = self._tokenized(_NEUTRAL) if node.method.requires_unconditional else []
-        self._expected = len(conditional) + len(unconditional)
-        for given, rows in ((True, conditional), (False, unconditional)):
-            for index, (tokens, start) in enumerate(rows):
-                self._send(index, given, tokens, start)
+        if self._images:
+            self._measure()
+            return
+        self._score([(tokens, (), start) for tokens, start in self._tokenized(self._text)])
+
+    def _measure(self) -> None:
+        """With images only the model knows how long the prompt is: compute it, and score what comes after the last."""
+        prompt, images = placed(self._text, self._images)
+        last = MARKS.split(self._text)[-1]
+        tail = self._tokens(last, None, special=False).ids
+        rows = [self._tokens(last + choice, None, special=False).ids for choice in self._node.choices]
+        common = min(common_prefix(tail, row) for row in rows)
+
+        def on_output(output: RequestOutput) -> None:
+            if output.finished:
+                start = output.usage.prompt_tokens - len(tail) + min(common, min(map(len, rows)) - 1)
+                scored: list[Row] = [(prompt + choice, images, start) for choice in self._node.choices]
+                advancing().submit(self._guarded, scored)
+
+        request = GenerateRequest(
+            prompt=prompt, sampling=SamplingParams(max_tokens=0), timeout=self._run.remaining(), images=images
+        )
+        self._run.send(request, on_output, self._failed)
+
+    def _guarded(self, rows: list[Row]) -> None:
+        try:
+            self._score(rows)
+        except Exception as error:
+            self._failed(error)
+
+    def _score(self, conditional: list[Row]) -> None:
+        """Send a request for each choice."""
+        alone = self._tokenized(_NEUTRAL) if self._node.method.requires_unconditional else []
+        self._expected = len(conditional) + len(alone)
+        for index, (prompt, images, start) in enumerate(conditional):
+            self._send(index, True, prompt, images, start)
+        for index, (tokens, start) in enumerate(alone):
+            self._send(index, False, tokens, (), start)
 
     def _tokenized(self, text: str) -> list[tuple[Tokens, int]]:
         """Per choice: the tokens of `text` and choice, and the first that is scored (the same in all)."""
@@ -79,20 +117,21 @@ class Selection:
                 )
         return [(row, start) for row in rows]
 
-    def _tokens(self, text: str, before: TokenizedText | None) -> TokenizedText:
-        backend, special = self._run.backend, not self._in_chat
+    def _tokens(self, text: str, before: TokenizedText | None, special: bool | None = None) -> TokenizedText:
+        backend = self._run.backend
+        special = not self._in_chat if special is None else special
         if isinstance(backend, Tokenizing):
             return backend.tokenized(text, special, before)
         return TokenizedText(text, backend.encode(text, special), special)
 
-    def _send(self, index: int, given: bool, tokens: Tokens, start: int) -> None:
+    def _send(self, index: int, given: bool, prompt: str | Tokens, images: tuple[PromptImage, ...], start: int) -> None:
         sampling = SamplingParams(max_tokens=0, prompt_logprobs=0, prompt_logprobs_start=start)
 
         def on_output(output: RequestOutput) -> None:
             if output.finished:
                 self._collect(index, given, output)
 
-        request = GenerateRequest(prompt=tokens, sampling=sampling, timeout=self._run.remaining())
+        request = GenerateRequest(prompt=prompt, sampling=sampling, timeout=self._run.remaining(), images=images)
         self._run.send(request, on_output, self._failed)
 
     def _collect(self, index: int, given: bool, output: RequestOutput) -> None:

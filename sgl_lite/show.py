@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from sgl_lite.marks import shown
 from sgl_lite.segments import Segment
 
 _COLUMNS = {
@@ -23,7 +24,7 @@ def show(title: str, segments: Iterable[Segment], console: Console | None = None
     """Print the segments of one state. Columns count tokens; ms is the time from sending to the last token."""
     text, table = Text(), Table("variable", *_COLUMNS, "ms", "ended by", box=None, pad_edge=False)
     for segment in segments:
-        text.append(segment.text, "dim" if segment.meta is None else "bold green")
+        text.append(shown(segment.text), "dim" if segment.meta is None else "bold green")
         if segment.meta is not None:
             meta = segment.meta
             reason = meta["finish_reason"]

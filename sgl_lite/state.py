@@ -156,12 +156,12 @@ class ProgramState:
     def text(self) -> str:
         """All text, once everything that was added is there."""
         self.interpreter.sync()
-        return self.interpreter.writer.text
+        return self.interpreter.writer.visible_text()
 
     def messages(self) -> list[Message]:
         """The messages of a chat, in OpenAI's form."""
         self.interpreter.sync()
-        return [dict(message) for message in self.interpreter.writer.chat.messages]
+        return self.interpreter.writer.messages()
 
     def sync(self) -> ProgramState:
         """Wait for everything that was added."""

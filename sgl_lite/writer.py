@@ -13,18 +13,21 @@ from typing import Any
 
 from grammars.errors import ConformError
 from grammars.spec import UpTo
-from runtime.api import GenerateRequest
+from runtime.api import GenerateRequest, PromptImage
+from runtime.images import Image
 from sgl_lite.answer import Answer
-from sgl_lite.backends.base import TokenizedText, Tokenizing
+from sgl_lite.backends.base import Message, TokenizedText, Tokenizing
 from sgl_lite.chat import ChatLog
 from sgl_lite.constraints import Constraint
 from sgl_lite.errors import SpanError
+from sgl_lite.marks import IMAGE_TEXT, mark, placed, shown
 from sgl_lite.meta import read_ahead_meta
 from sgl_lite.node_queue import NodeQueue
 from sgl_lite.nodes import (
     Fork,
     Gen,
     Node,
+    Picture,
     RoleBegin,
     RoleEnd,
     Select,
@@ -57,7 +60,9 @@ class Span:
 class Writer:
     """One state's text.
 
-    text:     all so far; only whole nodes are in it. Its first `seeded` characters are the parent's.
+    text:     all so far, with a mark for each image; only whole nodes are in it. Its first `seeded` characters are the
+              parent's.
+    images:   those that the marks stand for.
     record:   who wrote what, in order.
     coming:   the cells of the gens and selects to come, in program order; `scopes` those of the `var_scope`s.
     queue:    where the nodes come from; told when an answer is there. failed: told of errors after a node was sent.
@@ -66,6 +71,7 @@ class Writer:
     def __init__(self, run: Run, queue: NodeQueue, failed: Callable[[BaseException, Placed], None]) -> None:
         self.run = run
         self.text = ""
+        self.images: tuple[Image, ...] = ()
         self.seeded = 0
         self.record = Record()
         self.chat = ChatLog(run.backend.chat_template)
@@ -86,12 +92,21 @@ class Writer:
     def seed(self, parent: Writer) -> None:
         """Begin with the parent's text."""
         self.text, self.chat, self.seeded = parent.text, parent.chat.copy(), len(parent.text)
-        self._tokens = parent._tokens
+        self.images, self._tokens = parent.images, parent._tokens
 
     def visible_text(self) -> str:
         """All text, with the answer that is being written."""
         with self._queue.changes.lock:
-            return self.text + (self._answering.partial if self._answering is not None else "")
+            text = self.text + (self._answering.partial if self._answering is not None else "")
+        return self.shown(text)
+
+    def shown(self, text: str) -> str:
+        """A part of the text as people see it."""
+        return shown(text, getattr(self.chat.template(), "image_text", IMAGE_TEXT)) if self.images else text
+
+    def messages(self) -> list[Message]:
+        """The messages of a chat, in OpenAI's form."""
+        return list(self.chat.sent(self.images))
 
     def abandon_answer(self) -> None:
         """The answer that is being written will not be finished."""
@@ -113,6 +128,11 @@ class Writer:
 
     def _text(self, node: Text, placed: Placed) -> bool:
         self._append(node.text, "program")
+        return False
+
+    def _picture(self, node: Picture, placed: Placed) -> bool:
+        self._append(mark(len(self.images)), "program")
+        self.images += (node.image,)
         return False
 
     def _append(self, text: str, origin: Origin) -> None:
@@ -150,8 +170,9 @@ class Writer:
             self.run,
             node if choices is None else replace(node, choices=choices),
             self.text,
+            self.images,
             self.chat.active,
-            self._tokenized(),
+            None if self.images else self._tokenized(),
             done,
             lambda error: self._failed(error, placed),
         ).start()
@@ -188,7 +209,7 @@ class Writer:
     def _var_end(self, node: VarEnd, placed: Placed) -> bool:
         cell, start = self._open_scopes.pop()
         with self._queue.changes.lock:
-            cell.fill(self.text[start:])
+            cell.fill(self.shown(self.text[start:]))
         self._queue.notify()
         return False
 
@@ -250,12 +271,19 @@ class Writer:
         self._open_message()
         stops = extra_stop + (self.chat.template().stop if self.chat.active else ())
         settings = node.settings.over(self.run.settings)
-        return GenerateRequest(prompt=self._prompt(), sampling=settings.params(stops), timeout=self.run.remaining())
+        prompt, images = self._prompt()
+        return GenerateRequest(
+            prompt=prompt, sampling=settings.params(stops), timeout=self.run.remaining(), images=images
+        )
 
-    def _prompt(self) -> str | tuple[int, ...]:
-        """The text, as tokens if the backend tokenises it here: then only what is new is tokenised."""
+    def _prompt(self) -> tuple[str | tuple[int, ...], tuple[PromptImage, ...]]:
+        """The text, as tokens if the backend tokenises it here: then only what is new is tokenised. With images it is
+        text always: what stands for them is the model's business.
+        """
+        if self.images:
+            return placed(self.text, self.images)
         tokens = self._tokenized()
-        return self.text if tokens is None else tokens.ids
+        return (self.text if tokens is None else tokens.ids), ()
 
     def _tokenized(self) -> TokenizedText | None:
         backend = self.run.backend
@@ -289,7 +317,7 @@ class Writer:
             node,
             cell.parse,
             request if ahead is None else replace(request, sampling=replace(request.sampling, stop=())),
-            self.chat.conversation(self.text),
+            self.chat.conversation(self.text, self.images),
             growing=growing,
             done=done,
             failed=lambda error: self._failed(error, placed),
@@ -298,7 +326,7 @@ class Writer:
     def _write(self, text: str, cell: Cell, value: Any, meta: dict[str, Any], request: GenerateRequest | None) -> None:
         """What the model wrote is part of the text, and the variable's value."""
         with self._queue.changes.lock:
-            asked = None if request is None else replace(request, prompt="")
+            asked = None if request is None else replace(request, prompt="", images=())
             self.record.add(Segment(text, "model", len(self.text), cell.name, meta, asked))
             self.text += text
             if self._span is not None:
@@ -316,6 +344,7 @@ def _part_of_a_text(text: str) -> Any:
 
 _METHODS: Mapping[type[Node], Callable[[Writer, Any, Placed], bool]] = {
     Text: Writer._text,
+    Picture: Writer._picture,
     Gen: Writer._gen,
     Select: Writer._select,
     RoleBegin: Writer._role_begin,

@@ -56,6 +56,11 @@ class ChatTemplate(Protocol):
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str: ...
 
     @property
+    def image_text(self) -> str:
+        """How an image is shown in a text. `render` leaves the images' marks (`marks.py`) as they are."""
+        ...
+
+    @property
     def stop(self) -> tuple[str, ...]:
         """What ends the model's turn, besides its end-of-text token."""
         ...
@@ -64,13 +69,15 @@ class ChatTemplate(Protocol):
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """constraints: holds `GenerateRequest.constraint`. scores: `prompt_logprobs`, which `select` needs.
-    images: takes pictures. reads_ahead: answers can be drawn past their stop and kept (`num_api_spec_tokens`); False:
+    images: takes pictures. reserved: words that stand for pictures, so that no text of a program may contain them.
+    reads_ahead: answers can be drawn past their stop and kept (`num_api_spec_tokens`); False:
     they cannot; None: no need, since text that was computed is kept anyway.
     """
 
     constraints: bool = True
     scores: bool = True
     images: bool = False
+    reserved: tuple[str, ...] = ()
     reads_ahead: bool | None = None
 
 
@@ -101,8 +108,8 @@ class Tokenizing(Protocol):
 class Backend(Protocol):
     """See the module docstring."""
 
-    capabilities: Capabilities
-
+    @property
+    def capabilities(self) -> Capabilities: ...
     @property
     def model_name(self) -> str: ...
 

@@ -22,6 +22,7 @@ from runtime.errors import RequestAborted
 from sgl_lite.backends.base import Capabilities, ChatTemplate, Conversation, OnFailure, OnOutput
 from sgl_lite.chat_templates import templates
 from sgl_lite.errors import ArgumentError, BackendError, UnsupportedByBackendError
+from sgl_lite.marks import data_url
 
 CONNECTIONS = 64
 _RENAMED = {"max_tokens": "max_new_tokens", "min_tokens": "min_new_tokens", "seed": "sampling_seed"}
@@ -37,7 +38,7 @@ class RuntimeEndpoint:
     chat_template_name: a built-in one; by default that of the model's path.
     """
 
-    capabilities = Capabilities()
+    capabilities = Capabilities(images=True)
 
     def __init__(
         self,
@@ -70,12 +71,27 @@ class RuntimeEndpoint:
         conversation: Conversation | None = None,
         stream: bool = False,
     ) -> _Pending:
-        if request.images:
-            raise UnsupportedByBackendError("RuntimeEndpoint sends no images")
         body = {**_body(request), "stream": stream and request.sampling.n == 1}
+        if request.images:
+            body |= self._with_images(request)
         pending = _Pending(request)
         self._pool.submit(self._answer, body, pending, on_output, on_failure)
         return pending
+
+    def _with_images(self, request: GenerateRequest) -> dict[str, Any]:
+        """The prompt with the model's text for an image in each one's place, as SGLang has it, and the images."""
+        if not isinstance(request.prompt, str):
+            raise UnsupportedByBackendError("RuntimeEndpoint sends images with text only, not with token ids")
+        text, end = "", 0
+        for one in request.images:
+            text += request.prompt[end : one.at] + self._image_text
+            end = one.at
+        return {"text": text + request.prompt[end:], "image_data": [data_url(one.image) for one in request.images]}
+
+    @cached_property
+    def _image_text(self) -> str:
+        """Our own server says it; of SGLang's the chat template knows."""
+        return str(self._call("/model_info").get("image_text") or self.chat_template().image_text)
 
     def _answer(self, body: dict[str, Any], pending: _Pending, on_output: OnOutput, on_failure: OnFailure) -> None:
         try:

@@ -28,14 +28,13 @@ from sgl_lite.backends.base import (
 from sgl_lite.backends.retokenizer import Retokenizer
 from sgl_lite.chat import TokenizerTemplate
 from sgl_lite.chat_templates import templates
+from sgl_lite.image_chat import with_images
 
 __all__ = ["Engine", "LocalBackend"]
 
 
 class LocalBackend:
     """Sends what programs ask for to an engine. The engine is the caller's: shutting it down ends this too."""
-
-    capabilities = Capabilities()
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -52,6 +51,11 @@ class LocalBackend:
     def embedded(cls) -> LocalBackend:
         """The embedded model."""
         return cls.of(Engine())
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        support = self.engine.image_support
+        return Capabilities(images=support is not None, reserved=support.reserved if support else ())
 
     @property
     def model_name(self) -> str:
@@ -77,7 +81,7 @@ class LocalBackend:
             elif ended.latest is not None:
                 on_output(ended.latest)
 
-        if conversation is not None and isinstance(request.prompt, str):
+        if conversation is not None and isinstance(request.prompt, str) and not request.images:
             request = replace(request, prompt=self.encode(request.prompt, special_tokens=False))
         pending = self.engine.submit(request, on_output=on_part if stream else None)
         pending.add_done_callback(on_end)
@@ -143,7 +147,8 @@ class LocalBackend:
                 )
             )
 
-        return TokenizerTemplate(apply)
+        support = self.engine.image_support
+        return TokenizerTemplate(apply) if support is None else with_images(apply, support)
 
     def flush_cache(self) -> None:
         self.engine.flush_cache()

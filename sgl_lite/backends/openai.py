@@ -71,7 +71,7 @@ class OpenAI:
         if is_chat_model is None:
             is_chat_model = not any(part in model_name for part in _COMPLETION_MODELS)
         self.is_chat_model = is_chat_model
-        self.capabilities = Capabilities(scores=False, reads_ahead=not is_chat_model)
+        self.capabilities = Capabilities(scores=False, images=is_chat_model, reads_ahead=not is_chat_model)
         self.token_usage = TokenUsage()
         template = chat_template or templates.get("default")
         self._template = replace(template, stop=()) if is_chat_model else template
@@ -100,8 +100,6 @@ class OpenAI:
         return pending
 
     def _prompt(self, request: GenerateRequest, conversation: Conversation | None) -> dict[str, Any]:
-        if request.images:
-            raise UnsupportedByBackendError("sgl.OpenAI sends no images yet; use the local engine")
         if not self.is_chat_model:
             if not isinstance(request.prompt, str):
                 raise UnsupportedByBackendError("OpenAI's API takes text, not token ids")

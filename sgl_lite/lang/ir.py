@@ -5,6 +5,7 @@ from sgl_lite.function import SglFunction
 from sgl_lite.nodes import Gen as SglGen
 from sgl_lite.nodes import Node as SglExpr
 from sgl_lite.nodes import Parts as SglExprList
+from sgl_lite.nodes import Picture as SglImage
 from sgl_lite.nodes import RoleBegin as SglRoleBegin
 from sgl_lite.nodes import RoleEnd as SglRoleEnd
 from sgl_lite.nodes import Select as SglSelect
@@ -27,6 +28,7 @@ __all__ = [
     "SglExprList",
     "SglFunction",
     "SglGen",
+    "SglImage",
     "SglRoleBegin",
     "SglRoleEnd",
     "SglSamplingParams",

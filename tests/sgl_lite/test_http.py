@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import numpy as np
 import pytest
 
 import sgl_lite as sgl
+from runtime.images import Image
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -117,3 +119,12 @@ def test_errors_of_the_server(server: Any) -> None:
         program(backend=sgl.RuntimeEndpoint("http://127.0.0.1:9")).text()
     with pytest.raises(sgl.ArgumentError, match="must begin with http"):
         sgl.RuntimeEndpoint("localhost:30000")
+
+
+def test_images_are_sent_with_the_models_text_for_them(server: ThreadingHTTPServer) -> None:
+    picture = Image.of(np.zeros((3, 4, 3), np.uint8))
+    state = sgl.function(lambda s: s.__iadd__("see " + sgl.image(picture) + "!" + sgl.gen("x", max_tokens=4)))()
+    assert state["x"] == "an a"
+    path, body = server.bodies[-1]  # type: ignore[attr-defined]
+    assert (path, body["text"]) == ("/generate", "see <image>!")
+    assert [Image.of(url) for url in body["image_data"]] == [picture]

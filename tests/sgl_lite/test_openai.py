@@ -10,9 +10,11 @@ from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 
 import sgl_lite as sgl
+from runtime.images import Image
 
 pytest.importorskip("openai")
 
@@ -247,3 +249,14 @@ class TestReadingAhead:
         server.answer = lambda body: "one|two|three"
         program(backend=server.model("davinci-002")).sync()
         assert [body["prompt"] for _, body in server.bodies] == ["A", "Aone|", "Aone|one|"]
+
+
+def test_images_are_parts_of_messages(server: Server) -> None:
+    picture = Image.of(np.zeros((3, 4, 3), np.uint8))
+    program = sgl.function(lambda s: s.__iadd__(sgl.user(sgl.image(picture) + "What?") + sgl.assistant(sgl.gen("x"))))
+    assert program(backend=server.model())["x"] == "an answer"
+    ((_, body),) = server.bodies
+    shown, text = body["messages"][0]["content"]
+    assert Image.of(shown["image_url"]["url"]) == picture and text == {"type": "text", "text": "What?"}
+    with pytest.raises(sgl.UnsupportedByBackendError, match="sees no images"):
+        program(backend=server.model("gpt-3.5-turbo-instruct"))
