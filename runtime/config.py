@@ -25,6 +25,8 @@ class EngineConfig:
                         fullest subtree first) or "fcfs" (first come, first served).
     eviction_policy:    which cached pages go first: "lru", "lfu" or "fifo".
     jump_forward:       append forced tokens without asking the model.
+    deterministic:      bit for bit the same answer and log-probabilities whatever runs beside a request, however its
+                        prompt is cut and whatever the cache holds. Several times slower with many requests; CPU only.
     max_images:         the most images that one request may bring.
     image_cache_bytes:  what a vision-language model's tower made of recent images is kept up to this size.
     """
@@ -46,6 +48,7 @@ class EngineConfig:
     schedule_policy: Literal["lpm", "dfs-weight", "fcfs"] = "lpm"
     eviction_policy: Literal["lru", "lfu", "fifo"] = "lru"
     jump_forward: bool = True
+    deterministic: bool = False
     max_images: int = 64
     image_cache_bytes: int = 256 << 20
     num_threads: int | None = None

@@ -23,6 +23,7 @@ from runtime.constraint.grammar_runner import GrammarRunner
 from runtime.detokenizer import TokenTexts
 from runtime.engine_loop import EngineLoop, Runner, TokenSampler
 from runtime.errors import RequestError
+from runtime.execution.invariant import InvariantRunner, InvariantSampler
 from runtime.execution.model_runner import ModelRunner
 from runtime.execution.sampler import Sampler
 from runtime.images import Image
@@ -49,7 +50,13 @@ class Engine:
     def __init__(self, model_path: str | None = None, **settings: Any) -> None:
         config = EngineConfig(model_path=model_path, **settings)
         model = load(config)
-        self._set_up(config, model, ModelRunner(model, config), Sampler(model.vocab_size, model.eos_token_ids))
+        runner, sampler = ModelRunner(model, config), Sampler(model.vocab_size, model.eos_token_ids)
+        if config.deterministic:
+            self._set_up(
+                config, model, InvariantRunner(runner, model.module, model.vocab_size), InvariantSampler(sampler)
+            )
+        else:
+            self._set_up(config, model, runner, sampler)
 
     @classmethod
     def from_parts(cls, config: EngineConfig, model: LoadedModel, runner: Any, sampler: TokenSampler) -> Engine:

@@ -18,7 +18,7 @@ from runtime.config import EngineConfig
 from runtime.execution.forward_batch import ForwardBatch
 from runtime.kernels.contract import Attention, AttentionLayer, RaggedBatch
 from runtime.kernels.cpu_attention import CpuAttention
-from runtime.kernels.cpu_ops import CpuOps
+from runtime.kernels.cpu_ops import LOADED_WITHIN, CpuOps
 from runtime.model.dense_decoder import DenseDecoder, SingleToken
 from runtime.model.forward_context import forward_context
 from runtime.model.fusion import PROBE_TOKENS, fuse
@@ -39,7 +39,9 @@ class ModelRunner:
         self._device = model.device
         self.page_size = config.page_size
         self.num_pages = pages_in(_kv_bytes(model, config), model.layers, config.page_size, model.dtype)
-        self.ops = CpuOps(model.dtype, compiled=model.device.type == "cpu")
+        self._alone = config.deterministic
+        patience = None if self._alone else LOADED_WITHIN
+        self.ops = CpuOps(model.dtype, compiled=model.device.type == "cpu", patience=patience)
         self.decoder = self._fused(model) if model.device.type == "cpu" else None
         self.pool = KVPool(model.layers, self.num_pages, config.page_size, model.dtype, model.device)
 
@@ -49,7 +51,7 @@ class ModelRunner:
         if self.decoder is not None and batch.num_tokens == 1 and self.decoder.takes_single():
             return self._forward_single(batch.requests[0], self.decoder)
         forward = ForwardBatch.build(batch, self.page_size, self._device)
-        step = _PagedStep(self.pool, forward.slots, CpuAttention(forward.ragged, self.ops), self.ops)
+        step = _PagedStep(self.pool, forward.slots, CpuAttention(forward.ragged, self.ops, self._alone), self.ops)
         if self.decoder is not None:
             return self.decoder.forward(forward.input_ids, forward.position_ids, forward.logit_rows, step).float()
         with forward_context(step):

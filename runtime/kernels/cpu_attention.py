@@ -24,6 +24,7 @@ from runtime.kernels.cpu_products import (
     attend_causal,
     attend_masked,
     attend_padded,
+    joined,
     merge,
     score_dtype,
 )
@@ -32,14 +33,18 @@ from runtime.kernels.reference import visible
 Index = slice | torch.Tensor
 Reach = tuple[int | None, int | None]
 """Sliding window and chunk size of a layer."""
+EVERYTHING: Reach = (1 << 40, None)
+"""Sees as far as no limit does; but what has a limit is not cut into segments."""
 
 
 class CpuAttention:
     """See `runtime.kernels.contract.Attention`."""
 
-    def __init__(self, batch: RaggedBatch, ops: CpuOps) -> None:
+    def __init__(self, batch: RaggedBatch, ops: CpuOps, alone: bool = False) -> None:
+        """alone: each row's bits depend on its own keys only; every request must have one row then."""
         self._batch = batch
         self._ops = ops
+        self._alone = alone
         self._plans: dict[Reach, _Plan] = {}
 
     def attend(
@@ -79,7 +84,9 @@ class CpuAttention:
             if reach != (None, None) and limits_nothing(self._batch, *reach):
                 plan = self._plan((None, None))
             else:
-                plan = _Plan(plan_attention(self._batch, *reach), reach, int(self._batch.query_starts[-1]), self._ops)
+                limits = EVERYTHING if self._alone and reach == (None, None) else reach
+                pieces = plan_attention(self._batch, *limits)
+                plan = _Plan(pieces, reach, int(self._batch.query_starts[-1]), self._ops, self._alone)
             self._plans[reach] = plan
         return plan
 
@@ -91,9 +98,9 @@ class _Plan:
     merges: whether some row has keys in more than one piece.
     """
 
-    def __init__(self, plan: AttentionPlan, reach: Reach, num_rows: int, ops: CpuOps) -> None:
+    def __init__(self, plan: AttentionPlan, reach: Reach, num_rows: int, ops: CpuOps, alone: bool) -> None:
         self.pieces: list[_Shared | _Padded | _Causal | _Masked] = [_Shared.of(s) for s in plan.segments]
-        self.pieces.extend(_Padded.of(d, ops) for d in plan.decodes)
+        self.pieces.extend(_Padded.of(d, ops, alone) for d in plan.decodes)
         if reach == (None, None):
             self.pieces.extend(_causal_pieces(plan.blocks))
         else:
@@ -121,7 +128,7 @@ class _Shared:
 
 @dataclass(frozen=True, slots=True)
 class _Padded:
-    """Rows alone in their request, each with slots of its own."""
+    """Rows alone in their request, each with slots of its own. alone: no product has rows of several requests."""
 
     rows: Index
     num_rows: int
@@ -129,15 +136,16 @@ class _Padded:
     bias: torch.Tensor | None
     group: DecodeGroup
     ops: CpuOps
+    alone: bool
 
     @classmethod
-    def of(cls, group: DecodeGroup, ops: CpuOps) -> _Padded:
+    def of(cls, group: DecodeGroup, ops: CpuOps, alone: bool) -> _Padded:
         bias = None
         num_rows, longest = group.slots.shape
         if group.lengths.min() < longest:
             padding = np.arange(longest) >= group.lengths[:, None]
             bias = torch.from_numpy(np.where(padding, np.float32("-inf"), np.float32(0)))[:, None, None]
-        return cls(_index(group.rows), num_rows, _index(group.slots.reshape(-1)), bias, group, ops)
+        return cls(_index(group.rows), num_rows, _index(group.slots.reshape(-1)), bias, group, ops, alone)
 
     def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
         if layer.softcap is None and self.ops.attends_single(query, keys, values):
@@ -146,12 +154,20 @@ class _Padded:
             return self.ops.attend_single(
                 query, own, keys, values, group.slots, group.lengths, layer.scaling, query.dtype
             )
+        if self.alone:
+            return joined([self._attend_one(layer, query, row, keys, values) for row in range(self.num_rows)])
         shape = (self.num_rows, -1)
         own_keys, own_values = (
             _take(keys, self.slots).unflatten(0, shape),
             _take(values, self.slots).unflatten(0, shape),
         )
         return attend_padded(layer, query, own_keys, own_values, self.bias)
+
+    def _attend_one(
+        self, layer: AttentionLayer, query: torch.Tensor, row: int, keys: torch.Tensor, values: torch.Tensor
+    ) -> Part:
+        slots = torch.from_numpy(self.group.slots[row, : self.group.lengths[row]])
+        return attend_padded(layer, query[row : row + 1], keys[slots][None], values[slots][None], None)
 
 
 @dataclass(frozen=True, slots=True)

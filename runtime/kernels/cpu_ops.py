@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from runtime.kernels import cpu_native
 from runtime.kernels.cpu_dense_token import dense_token
 
-_LOADED_WITHIN = 3.0
+LOADED_WITHIN = 3.0
 """Seconds that are waited for kernels; enough for kept ones to be read, not for all to be compiled."""
 _log = logging.getLogger(__name__)
 
@@ -28,14 +28,15 @@ _log = logging.getLogger(__name__)
 class CpuOps:
     """Operations for one dtype. `ready`: whether the compiled kernels are used."""
 
-    def __init__(self, dtype: torch.dtype, compiled: bool = True) -> None:
-        """compiled=False: torch only."""
+    def __init__(self, dtype: torch.dtype, compiled: bool = True, patience: float | None = LOADED_WITHIN) -> None:
+        """compiled=False: torch only. patience: seconds to wait for the kernels; None: until they are compiled, so that
+        no later step is computed otherwise than an earlier one."""
         self.dtype = dtype
         self.ready = False
         if compiled and dtype in (torch.float32, torch.bfloat16):
             thread = threading.Thread(target=self._compile, name="sgl-lite-compile", daemon=True)
             thread.start()
-            thread.join(_LOADED_WITHIN)
+            thread.join(patience)
 
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
         """x [rows, width], contiguous."""

@@ -55,7 +55,7 @@ def attend_causal(
         _attend_plain(layer, q, k, v, mask)
         for q, k, v in zip(query.split(count), keys.split(count), values.split(count), strict=True)
     ]
-    return _joined(parts)
+    return joined(parts)
 
 
 def attend_masked(
@@ -152,10 +152,11 @@ def _attend_plain(
         weights = (scores - lse[..., None]).exp_()
         out = torch.matmul(weights.to(values.dtype), v)
         parts.append((out.permute(2, 0, 1, 3).flatten(1, 2), lse.permute(2, 0, 1).flatten(1, 2)))
-    return _joined(parts)
+    return joined(parts)
 
 
-def _joined(parts: list[Part]) -> Part:
+def joined(parts: list[Part]) -> Part:
+    """Parts of different rows, one after another."""
     if len(parts) == 1:
         return parts[0]
     return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
