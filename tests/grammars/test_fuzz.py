@@ -165,9 +165,10 @@ def check_forced(grammar: CompiledGrammar, matcher: Matcher, rng: random.Random,
         assert text.startswith(found) or found.startswith(text), f"{text!r} is forced, {found!r} is allowed"
 
 
-def look_at_a_state(grammar: CompiledGrammar, rng: random.Random, transitions: Transitions, json: bool) -> int:
+def look_at_a_state(grammar: CompiledGrammar, rng: random.Random, json: bool) -> int:
     """Walk some steps without a budget, and check mask and forced text; gives the states looked at."""
     matcher = grammar.matcher()
+    transitions = Transitions(grammar._automaton)  # after `matcher`, which may have renewed the automaton
     for step in range(rng.randint(1, STEPS_TO_A_STATE)):
         allowed = check_mask(grammar, matcher, transitions)
         check_forced(grammar, matcher, rng, json)
@@ -192,7 +193,7 @@ def fuzz(family: str, seed: str, walks: int, per_grammar: int, states: int) -> C
             continue
         seen["grammars"] += 1
         least, spare = grammar.min_tokens(), SPARE_OF_GRAMMARS if family in ("lark", "ebnf") else SPARE
-        transitions, json = Transitions(grammar._automaton), "schema" in family or "JsonSchema" in repr(case.spec)
+        json = "schema" in family or "JsonSchema" in repr(case.spec)
         try:
             for number in range(per_grammar):
                 text = walk(grammar, rng, least + rng.choice(spare), forced=number % 2 == 1)
@@ -200,7 +201,7 @@ def fuzz(family: str, seed: str, walks: int, per_grammar: int, states: int) -> C
                 seen["walks"] += 1
             wanted = states * seen["walks"] // walks
             while seen["states"] < wanted:
-                seen["states"] += look_at_a_state(grammar, rng, transitions, json)
+                seen["states"] += look_at_a_state(grammar, rng, json)
         except ConstraintLimitError:  # such as a grammar that can read a text in very many ways
             seen["over a limit"] += 1
     return seen
