@@ -41,6 +41,21 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedRun:
+    """Positions [begin, end), on page boundaries, that `members` (requests of a batch) have in the same pages."""
+
+    members: list[int]
+    begin: int
+    end: int
+
+    def rows(self, batch: RaggedBatch) -> NDArray[np.int64]:
+        """All query rows of the members, rising."""
+        return np.concatenate(
+            [np.arange(batch.query_starts[i], batch.query_starts[i + 1]) for i in sorted(self.members)]
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class DecodeGroup:
     """Queries alone in a request. Row i sees slots[i, :lengths[i]]; slots [n, longest] repeat the last as padding."""
 
@@ -51,13 +66,18 @@ class DecodeGroup:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows [begin, end) of one request, at positions from `start`; the slots of its keys from `first_key` on."""
+    """Rows [begin, end) of one request, at positions from `start`; the slots of its keys from `first_key` on.
+
+    spans, over_windows: see `RaggedBatch`.
+    """
 
     begin: int
     end: int
     start: int
     first_key: int
     slots: NDArray[np.int64]
+    spans: tuple[tuple[int, int], ...] = ()
+    over_windows: bool = False
 
 
 @dataclass(slots=True)
@@ -75,14 +95,17 @@ def plan_attention(batch: RaggedBatch, sliding_window: int | None, chunk_size: i
     if sliding_window is None and chunk_size is None:
         own = _share(batch, plan) if batch.num_requests > 1 else np.zeros(1, np.int64)
     else:
-        own = _first_visible(batch, sliding_window, chunk_size)
+        own = first_visible(batch.starts, sliding_window, chunk_size)
+        if batch.over_windows:
+            own = np.array([min([first, *(span[0] for span in batch.spans_of(i))]) for i, first in enumerate(own)])
     single = batch.counts == 1
     for members in _alike(np.flatnonzero(single), batch.kv_lengths - own):
         plan.decodes.append(_decode_group(batch, members, own))
     for i in np.flatnonzero(~single):
         begin, end = int(batch.query_starts[i]), int(batch.query_starts[i + 1])
         first, last = int(own[i]), int(batch.kv_lengths[i])
-        plan.blocks.append(Block(begin, end, int(batch.starts[i]), first, batch.slots(int(i), first, last)))
+        slots, spans = batch.slots(int(i), first, last), batch.spans_of(int(i))
+        plan.blocks.append(Block(begin, end, int(batch.starts[i]), first, slots, spans, batch.over_windows))
     return plan
 
 
@@ -92,13 +115,15 @@ def limits_nothing(batch: RaggedBatch, sliding_window: int | None, chunk_size: i
     return (sliding_window is None or longest <= sliding_window) and (chunk_size is None or longest <= chunk_size)
 
 
-def _first_visible(batch: RaggedBatch, sliding_window: int | None, chunk_size: int | None) -> NDArray[np.int64]:
-    """The first position that any query of each request sees."""
-    first = np.zeros_like(batch.starts)
+def first_visible(
+    positions: NDArray[np.int64], sliding_window: int | None, chunk_size: int | None
+) -> NDArray[np.int64]:
+    """The first position that queries at these positions see."""
+    first = np.zeros_like(positions)
     if sliding_window is not None:
-        first = np.maximum(first, batch.starts - sliding_window + 1)
+        first = np.maximum(first, positions - sliding_window + 1)
     if chunk_size is not None:
-        first = np.maximum(first, batch.starts // chunk_size * chunk_size)
+        first = np.maximum(first, positions // chunk_size * chunk_size)
     return first
 
 
@@ -130,16 +155,24 @@ def _decode_group(batch: RaggedBatch, members: NDArray[np.int64], own: NDArray[n
 
 def _share(batch: RaggedBatch, plan: AttentionPlan) -> NDArray[np.int64]:
     """Adds the segments worth having; returns, for each request, the position where its own part begins."""
+    runs, own = shared_runs(batch)
+    plan.segments.extend(Segment(run.rows(batch), batch.slots(run.members[0], run.begin, run.end)) for run in runs)
+    return own
+
+
+def shared_runs(batch: RaggedBatch) -> tuple[list[SharedRun], NDArray[np.int64]]:
+    """Runs of pages worth reading once for all their members; and for each request, where its own part begins."""
     shareable = batch.starts // batch.page_size
     own = np.zeros(batch.num_requests, dtype=np.int64)
+    runs: list[SharedRun] = []
     tables = [batch.page_tables[i][: shareable[i]] for i in range(batch.num_requests)]
     order = sorted(
         (i for i in range(batch.num_requests) if shareable[i]), key=lambda i: tables[i].astype(">i4").tobytes()
     )
     if len(order) < 2:
-        return own
+        return runs, own
     common = [_common_pages(tables[a], tables[b]) for a, b in pairwise(order)]
-    # A stack of (first, last + 1, pages already given to a segment) over `order`.
+    # A stack of (first, last + 1, pages already given to a run) over `order`.
     groups = [(0, len(order), 0)]
     while groups:
         begin, end, depth = groups.pop()
@@ -148,17 +181,12 @@ def _share(batch: RaggedBatch, plan: AttentionPlan) -> NDArray[np.int64]:
         least = min(common[begin : end - 1])
         if (end - begin - 1) * (least - depth) * batch.page_size >= MIN_SAVED_TOKENS:
             members = order[begin:end]
-            plan.segments.append(_segment(batch, members, depth, least))
+            runs.append(SharedRun(members, depth * batch.page_size, least * batch.page_size))
             own[members] = least * batch.page_size
             depth = least
         cuts = [i + 1 for i in range(begin, end - 1) if common[i] == least]
         groups.extend((a, b, depth) for a, b in zip([begin, *cuts], [*cuts, end], strict=True))
-    return own
-
-
-def _segment(batch: RaggedBatch, members: list[int], depth: int, least: int) -> Segment:
-    rows = np.concatenate([np.arange(batch.query_starts[i], batch.query_starts[i + 1]) for i in sorted(members)])
-    return Segment(rows, batch.slots(members[0], depth * batch.page_size, least * batch.page_size))
+    return runs, own
 
 
 def _common_pages(a: NDArray[np.int32], b: NDArray[np.int32]) -> int:
