@@ -1,12 +1,13 @@
 # make demo    the main job on the embedded model, offline
 # make test    the tests (under 10 minutes on 2 cores)
+# make fuzz    21,000 random texts of random constraints, each judged by code that is not ours (an hour)
 # make check   formatting, types, and who may import whom
 # Each sets up .venv from pyproject.toml and constraints.txt first, if need be.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow fuzz check bench clean
 
 demo: .venv/ready
 	@$(BIN)/python examples/quickstart.py
@@ -16,6 +17,9 @@ test: .venv/ready
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m "slow and not gpu"
+
+fuzz: .venv/ready
+	$(BIN)/python -m tests.grammars.fuzzing
 
 check: .venv/ready
 	$(BIN)/ruff check
