@@ -169,8 +169,8 @@ class Tiling:
 def tiling(tile: int, key_dim: int, value_dim: int, itemsize: int) -> Tiling:
     """What fits the registers and the shared memory of sm_80 and later; itemsize: of the queries, in bytes.
 
-    Not tuned on hardware yet; `benchmarks/triton_resources.py` shows what it takes. Loads of keys wait for loads of page
-    numbers, so that it takes five stages to have two blocks of keys under way.
+    Not tuned on hardware yet; `benchmarks/triton_resources.py` shows what it takes. Loads of keys wait for loads of
+    page numbers, so that it takes five stages to have two blocks of keys under way.
     """
     dim = max(key_dim, value_dim)
     keys = 64 if dim <= 128 else 32 if dim <= 256 else 16
