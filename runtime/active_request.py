@@ -14,12 +14,18 @@ class ActiveRequest:
     """Owned by the caller until it is handed to the loop, by the loop's thread from then on."""
 
     def __init__(
-        self, request: Request, prompt_ids: tuple[int, ...], completions: Sequence[Completion], submitted: float
+        self,
+        request: Request,
+        prompt_ids: tuple[int, ...],
+        completions: Sequence[Completion],
+        submitted: float,
+        num_image_tokens: int = 0,
     ) -> None:
         self.request = request
         self.prompt_ids = prompt_ids
         self.completions = tuple(completions)
         self.submitted = submitted
+        self.num_image_tokens = num_image_tokens
         self.scheduled: float | None = None
         """When its first step began."""
         self.first_token: float | None = None
@@ -63,6 +69,7 @@ class ActiveRequest:
             cached_tokens=self.completions[0].branch.num_cached or 0,
             completion_tokens=sum(completion.branch.num_output for completion in self.completions),
             forced_tokens=sum(completion.num_forced for completion in self.completions),
+            image_tokens=self.num_image_tokens,
         )
 
     def timing(self) -> Timing:

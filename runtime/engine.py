@@ -70,6 +70,7 @@ class Engine:
         self.tokenizer = model.tokenizer
         self.model_name = model.name
         self.context_length = model.context_length
+        self._vision = model.vision
         self.default_sampling = model.default_sampling
         self._grammar_runner = GrammarRunner(model.vocabulary, (model.vocab_size + 31) // 32)
         self._texts = TokenTexts(model.tokenizer, lambda: self._grammar_runner.vocabulary)
@@ -93,6 +94,7 @@ class Engine:
             texts=self._texts,
             jump_forward=config.jump_forward,
             random_seed=config.random_seed,
+            placement=None if model.vision is None else model.vision.placement,
         )
         self._serials = itertools.count()
         loop_runner: Runner = runner
@@ -200,11 +202,13 @@ class Engine:
     @property
     def image_support(self) -> ImageSupport | None:
         """How the model takes images; None if it sees none."""
-        return None
+        return None if self._vision is None else self._vision.placement.support
 
     def num_image_tokens(self, image: Image) -> int:
         """How many tokens of a prompt an image takes when it is the only one. RequestError if the model sees none."""
-        raise RequestError(f"images: {self.model_name} sees no images; load a vision-language model")
+        if self._vision is None:
+            raise RequestError(f"image: {self.model_name} sees no images; load a vision-language model")
+        return self._vision.placement.num_tokens(image)
 
     # The engine itself
 
@@ -231,6 +235,7 @@ class Engine:
             "cache_queried_tokens": cache.stats.queried_tokens,
             "cache_hit_tokens": cache.stats.hit_tokens,
             "cache_hit_rate": cache.stats.hit_tokens / max(cache.stats.queried_tokens, 1),
+            **({} if self._vision is None else self._vision.encoder.as_dict()),
         }
 
     def flush_cache(self) -> bool:

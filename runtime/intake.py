@@ -6,6 +6,7 @@ In: the request. Out: an `ActiveRequest` whose branches hold the prompt's tokens
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import random
 import threading
 import time
@@ -13,21 +14,27 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.active_request import ActiveRequest
-from runtime.api import GenerateRequest, SamplingParams
+from runtime.api import GenerateRequest, PromptImage, SamplingParams
+from runtime.cache.image_keys import ImageKeys
 from runtime.cache.prefix_cache import PrefixCache
 from runtime.completion import Completion
 from runtime.constraint.grammar_runner import GrammarRunner, OutputConstraint
 from runtime.detokenizer import TokenTexts
 from runtime.errors import PromptTooLongError, RequestError
+from runtime.model.vision.placement import Placement
+from runtime.prompt_layout import PromptLayout
 from runtime.request import Request
 from runtime.scheduler.branch import Branch
 from runtime.stopping import StoppingText, compile_patterns
 
 
 class Intake:
-    """context_length: longest prompt plus output of the model. cache: where the request's pages will be."""
+    """context_length: longest prompt plus output of the model. cache: where the request's pages will be.
+    placement: of a model that sees.
+    """
 
     def __init__(
         self,
@@ -41,6 +48,7 @@ class Intake:
         texts: TokenTexts,
         jump_forward: bool,
         random_seed: int,
+        placement: Placement | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._vocab_size = vocab_size
@@ -50,6 +58,8 @@ class Intake:
         self._grammar_runner = grammar_runner
         self._texts = texts
         self._jump_forward = jump_forward
+        self._placement = placement
+        self._image_keys = ImageKeys()
         self._random = random.Random(random_seed)
         self._lock = threading.Lock()
 
@@ -64,7 +74,8 @@ class Intake:
         submitted = time.monotonic()
         generate, sampling = request.generate, request.generate.sampling
         self._check(generate)
-        prompt_ids = self._prompt_ids(generate.prompt)
+        prompt_ids, layout = self._lay_out(generate)
+        keys, salt = self._cache_keys(prompt_ids, layout, generate.cache_salt)
         max_tokens = self._room(len(prompt_ids), sampling.max_tokens)
         constraint = None
         if generate.constraint is not None:
@@ -79,13 +90,16 @@ class Intake:
                 prompt_ids,
                 _sampling_of(sampling, index),
                 seed=seed if index == 0 else _mix(seed, index),
-                salt=generate.cache_salt,
+                salt=salt,
                 priority=generate.priority,
                 arrival=submitted,
+                layout=layout,
+                prompt_keys=keys,
             )
             completions.append(self._completion(branch, max_tokens, own))
             completions[-1].start()
-        return ActiveRequest(request, prompt_ids, completions, submitted)
+        num_image_tokens = 0 if layout is None else layout.num_image_tokens
+        return ActiveRequest(request, prompt_ids, completions, submitted, num_image_tokens)
 
     def _completion(self, branch: Branch, max_tokens: int, constraint: OutputConstraint | None) -> Completion:
         sampling = branch.sampling
@@ -113,10 +127,13 @@ class Intake:
                     raise RequestError(f"{name}: token id {token_id} is not in 0..{self._vocab_size - 1}")
         if generate.timeout is not None and generate.timeout <= 0:
             raise RequestError(f"timeout={generate.timeout} must be more than 0 seconds")
-        if generate.images:
+        if generate.images and self._placement is None:
             raise RequestError(
                 "images: this engine runs a text model; leave images out, or load a vision-language model"
             )
+        for index, image in enumerate(generate.images):
+            if not isinstance(image, PromptImage):
+                raise RequestError(f"images[{index}] must be a PromptImage, not {type(image).__name__}")
         if generate.constraint is None:
             if generate.constraint_prefix:
                 raise RequestError(f"constraint_prefix={generate.constraint_prefix!r} needs a constraint")
@@ -131,18 +148,41 @@ class Intake:
                 "ignore_eos=True and a constraint contradict each other: the constraint decides where to end"
             )
 
-    def _prompt_ids(self, prompt: str | tuple[int, ...]) -> tuple[int, ...]:
-        if isinstance(prompt, str):
-            prompt_ids = tuple(self.encode(prompt))
-        else:
-            given = np.asarray(prompt)
-            if given.size and given.dtype.kind not in "iu":
-                raise RequestError(f"prompt: token ids must be integers, not {given.dtype}")
-            outside = given[(given < 0) | (given >= self._vocab_size)]
-            if outside.size:
-                raise RequestError(f"prompt: token id {outside[0]} is not in 0..{self._vocab_size - 1}")
-            prompt_ids = tuple(given.tolist())
-        return prompt_ids or (self._beginning(),)
+    def _lay_out(self, generate: GenerateRequest) -> tuple[tuple[int, ...], PromptLayout | None]:
+        prompt = generate.prompt
+        if not isinstance(prompt, str):
+            prompt = self._checked(prompt)
+        if self._placement is not None and (prompt or generate.images):
+            prompt_ids, layout = self._placement.lay_out(prompt, generate.images, self.encode)
+            if layout.whole_prompt and generate.sampling.prompt_logprobs is not None:
+                raise RequestError(
+                    "prompt_logprobs: this model reads a prompt in both directions, so its tokens have none"
+                )
+            return prompt_ids, layout
+        prompt_ids = tuple(self.encode(prompt)) if isinstance(prompt, str) else prompt
+        return prompt_ids or (self._beginning(),), None
+
+    def _checked(self, prompt: tuple[int, ...]) -> tuple[int, ...]:
+        given = np.asarray(prompt)
+        if given.size and given.dtype.kind not in "iu":
+            raise RequestError(f"prompt: token ids must be integers, not {given.dtype}")
+        outside = given[(given < 0) | (given >= self._vocab_size)]
+        if outside.size:
+            raise RequestError(f"prompt: token id {outside[0]} is not in 0..{self._vocab_size - 1}")
+        return tuple(given.tolist())
+
+    def _cache_keys(
+        self, prompt_ids: tuple[int, ...], layout: PromptLayout | None, salt: str
+    ) -> tuple[NDArray[np.int64] | None, str]:
+        """What the cache knows the prompt by (None: its ids), and in which namespace."""
+        if layout is None or not (layout.images or layout.whole_prompt):
+            return None, salt
+        keys = np.array(prompt_ids, dtype=np.int64)
+        for placed in layout.images:
+            keys[placed.rows] = self._image_keys.of(placed.image.key, len(placed.rows))
+        if layout.whole_prompt:
+            salt = f"{salt}\0{hashlib.sha256(keys.tobytes()).hexdigest()}"
+        return keys, salt
 
     def _beginning(self) -> int:
         """What stands for an empty prompt: the token that begins a text, or the one between two texts."""

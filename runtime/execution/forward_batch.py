@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from runtime.execution.image_rows import ImageRows
 from runtime.kernels.contract import RaggedBatch
 from runtime.scheduler.batch import ScheduledBatch
 
@@ -18,10 +19,12 @@ from runtime.scheduler.batch import ScheduledBatch
 class ForwardBatch:
     """One step on the device. T is the number of tokens of all requests.
 
-    input_ids, position_ids: int64 [1, T].
+    input_ids:    int64 [1, T]; 0 where images are.
+    position_ids: int64 [1, T], or [3, 1, T] for a model whose rotary positions have three axes.
     slots:      int64 [T], where each token's keys and values are written.
     logit_rows: int64 [rows], tokens whose logits are wanted.
     ragged:     the same requests for attention, on the host.
+    images:     which of the tokens are images', if any.
     """
 
     input_ids: torch.Tensor
@@ -29,14 +32,20 @@ class ForwardBatch:
     slots: torch.Tensor
     logit_rows: torch.Tensor
     ragged: RaggedBatch
+    images: ImageRows | None = None
 
     @classmethod
-    def build(cls, batch: ScheduledBatch, page_size: int, device: torch.device) -> ForwardBatch:
+    def build(
+        cls, batch: ScheduledBatch, page_size: int, device: torch.device, three_positions: bool = False
+    ) -> ForwardBatch:
         """The batch must hold at least one request."""
         requests = batch.requests
         counts = np.fromiter((r.count for r in requests), np.int64, len(requests))
         starts = np.fromiter((r.start for r in requests), np.int64, len(requests))
-        ragged = RaggedBatch(starts, counts, tuple(r.page_table for r in requests), page_size)
+        spans = tuple(() if r.layout is None else r.layout.spans for r in requests)
+        over_windows = any(r.layout is not None and r.layout.whole_prompt for r in requests)
+        tables = tuple(r.page_table for r in requests)
+        ragged = RaggedBatch(starts, counts, tables, page_size, spans if any(spans) else (), over_windows)
         ends = ragged.query_starts
         flat = np.empty((3, int(ends[-1])), dtype=np.int64)
         token_ids, positions, slots = flat
@@ -47,11 +56,31 @@ class ForwardBatch:
             np.arange(ends[i] + r.logits_from, ends[i + 1]) for i, r in enumerate(requests) if r.logits_from < r.count
         ]
         logit_rows = np.concatenate(rows) if rows else np.empty(0, np.int64)
+        images = ImageRows.of(batch)
+        if images is not None:
+            token_ids[images.rows] = 0  # an image's token may lie outside the vocabulary
         device_flat = torch.from_numpy(flat).to(device, non_blocking=True)
         return cls(
             input_ids=device_flat[0:1],
-            position_ids=device_flat[1:2],
+            position_ids=position_ids(batch, True).to(device) if three_positions else device_flat[1:2],
             slots=device_flat[2],
             logit_rows=torch.from_numpy(logit_rows).to(device, non_blocking=True),
             ragged=ragged,
+            images=images,
         )
+
+
+def position_ids(batch: ScheduledBatch, three_positions: bool) -> torch.Tensor:
+    """int64 [1, T] or [3, 1, T], on the host."""
+    axes = 3 if three_positions else 1
+    positions = [
+        np.broadcast_to(
+            np.arange(r.start, r.start + r.count)
+            if r.layout is None
+            else r.layout.positions_of(r.start, r.start + r.count),
+            (axes, r.count),
+        )
+        for r in batch.requests
+    ]
+    found = torch.from_numpy(np.concatenate(positions, axis=1))
+    return found[:, None] if three_positions else found

@@ -87,7 +87,7 @@ def _token_counts(
     histories: Sequence[tuple[int, NDArray[np.int64]]], width: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions row * width + token that occur, and how often each."""
-    keys = np.concatenate([row * width + tokens for row, tokens in histories])
+    keys = np.concatenate([row * width + tokens[tokens < width] for row, tokens in histories])  # images' may be outside
     return np.unique(keys, return_counts=True)
 
 

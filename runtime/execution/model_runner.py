@@ -7,7 +7,7 @@ their logits.
 from __future__ import annotations
 
 import os
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from torch import nn
 
 from runtime.cache.kv_pool import KVPool, bytes_per_token, pages_in
 from runtime.config import EngineConfig
-from runtime.execution.forward_batch import ForwardBatch
+from runtime.execution.forward_batch import ForwardBatch, position_ids
+from runtime.execution.image_rows import ImageRows
 from runtime.kernels.contract import Attention, AttentionLayer, RaggedBatch
 from runtime.kernels.cpu_attention import CpuAttention
 from runtime.kernels.cpu_ops import LOADED_WITHIN, CpuOps
@@ -42,16 +43,20 @@ class ModelRunner:
         self._alone = config.deterministic
         patience = None if self._alone else LOADED_WITHIN
         self.ops = CpuOps(model.dtype, compiled=model.device.type == "cpu", patience=patience)
+        self._vision = model.vision
+        self._three_positions = model.vision is not None and model.vision.family.three_positions
         self.decoder = self._fused(model) if model.device.type == "cpu" else None
         self.pool = KVPool(model.layers, self.num_pages, config.page_size, model.dtype, model.device)
 
     @torch.inference_mode()
     def forward(self, batch: ScheduledBatch) -> torch.Tensor:
         """Logits, float32 [sum(count - logits_from), vocab_size], in the batch's order; writes keys and values."""
-        if self.decoder is not None and batch.num_tokens == 1 and self.decoder.takes_single():
+        if self.decoder is not None and batch.num_tokens == 1 and _is_text(batch) and self.decoder.takes_single():
             return self._forward_single(batch.requests[0], self.decoder)
-        forward = ForwardBatch.build(batch, self.page_size, self._device)
+        forward = ForwardBatch.build(batch, self.page_size, self._device, self._three_positions)
         step = _PagedStep(self.pool, forward.slots, CpuAttention(forward.ragged, self.ops, self._alone), self.ops)
+        if forward.images is not None:
+            return self._forward_images(forward, forward.images, step)
         if self.decoder is not None:
             return self.decoder.forward(forward.input_ids, forward.position_ids, forward.logit_rows, step).float()
         with forward_context(step):
@@ -63,10 +68,31 @@ class ModelRunner:
             )
         return output.logits[0].float()
 
+    def _forward_images(self, forward: ForwardBatch, images: ImageRows, step: _PagedStep) -> torch.Tensor:
+        """Logits of a step in which some tokens are images'."""
+        assert self._vision is not None
+        features = self._vision.encoder.features(images.images)
+        embeddings = images.put(self._module.get_input_embeddings()(forward.input_ids), features)
+        if self.decoder is not None:
+            positions, rows = forward.position_ids, forward.logit_rows
+            return self.decoder.forward(forward.input_ids, positions, rows, step, embeddings[0]).float()
+        deep = images.deep(features, embeddings.dtype)
+        extra: dict[str, Any] = {}
+        if deep:
+            of_images = torch.zeros(embeddings.shape[:2], dtype=torch.bool, device=embeddings.device)
+            of_images[0, torch.from_numpy(images.rows).to(of_images.device)] = True
+            extra = {"visual_pos_masks": of_images, "deepstack_visual_embeds": deep}
+        with forward_context(step):
+            hidden = self._module.get_decoder()(
+                inputs_embeds=embeddings, position_ids=forward.position_ids, use_cache=False, **extra
+            ).last_hidden_state
+        return self._module.get_output_embeddings()(hidden[:, forward.logit_rows])[0].float()
+
     def _forward_single(self, request: ScheduledRequest, decoder: DenseDecoder) -> torch.Tensor:
         ragged = RaggedBatch(np.array([request.start]), np.ones(1, np.int64), (request.page_table,), self.page_size)
         token = SingleToken(ragged.slots(0, 0, request.start + 1)[None], *self.pool.stacked())
-        logits = decoder.forward_single(int(request.token_ids[0]), request.start, token)
+        positions = position_ids(ScheduledBatch((request,)), self._three_positions)
+        logits = decoder.forward_single(int(request.token_ids[0]), request.start, positions, token)
         return logits[request.logits_from :]
 
     def _fused(self, model: LoadedModel) -> DenseDecoder | None:
@@ -77,7 +103,12 @@ class ModelRunner:
         )
         pool = KVPool(model.layers, PROBE_TOKENS, 1, model.dtype, model.device)
         step = _PagedStep(pool, torch.arange(PROBE_TOKENS), CpuAttention(ragged, self.ops), self.ops)
-        return fuse(model.module, model.vocab_size, model.context_length, self.ops, pack, step)
+        return fuse(model.module, model.vocab_size, model.context_length, self.ops, pack, step, self._three_positions)
+
+
+def _is_text(batch: ScheduledBatch) -> bool:
+    """Whether no token of the step is an image's."""
+    return all(r.layout is None or r.start >= r.layout.images_end for r in batch.requests)
 
 
 class _PagedStep:

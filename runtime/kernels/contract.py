@@ -58,12 +58,24 @@ class RaggedBatch:
     starts:      int64 [n], first position that each request computes.
     counts:      int64 [n], how many it computes, at least 1.
     page_tables: n arrays int32, each of at least ceil((start + count) / page_size) pages.
+    spans:       for each request, runs [begin, end) of positions whose queries also see what comes after them in their
+                 run; rising, apart. Every run that the step reaches into, it computes to its end. (): none at all.
+    over_windows: within their run, queries of spans see through sliding windows too.
     """
 
     starts: NDArray[np.int64]
     counts: NDArray[np.int64]
     page_tables: tuple[NDArray[np.int32], ...]
     page_size: int
+    spans: tuple[tuple[tuple[int, int], ...], ...] = ()
+    over_windows: bool = False
+
+    def spans_of(self, request: int) -> tuple[tuple[int, int], ...]:
+        """Those that have queries in this step."""
+        if not self.spans:
+            return ()
+        first, last = int(self.starts[request]), int(self.kv_lengths[request])
+        return tuple((begin, end) for begin, end in self.spans[request] if begin < last and end > first)
 
     @property
     def num_requests(self) -> int:

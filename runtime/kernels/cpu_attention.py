@@ -7,6 +7,7 @@ sees, and are made once a step for each such reach.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -201,21 +202,25 @@ class _Masked:
     @classmethod
     def of(cls, block: Block, reach: Reach) -> _Masked:
         count = block.end - block.begin
-        mask = visible(*reach, block.start, count, len(block.slots), block.first_key)
+        mask = visible(*reach, block.start, count, len(block.slots), block.first_key, block.spans, block.over_windows)
         return cls(slice(block.begin, block.end), count, _index(block.slots), mask)
 
     def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
         return attend_masked(layer, query, _take(keys, self.slots), _take(values, self.slots), self.mask)
 
 
-def _causal_pieces(blocks: list[Block]) -> Iterator[_Shared | _Causal]:
+def _causal_pieces(blocks: list[Block]) -> Iterator[_Shared | _Causal | _Masked]:
     """What each request has cached of its own; and its new tokens, together with those of requests with as many."""
     alike: dict[int, list[Block]] = {}
     for block in blocks:
         count, cached = block.end - block.begin, block.start - block.first_key
         if cached:
             yield _Shared(slice(block.begin, block.end), count, _index(block.slots[:cached]))
-        alike.setdefault(count, []).append(block)
+        if block.spans:
+            own = dataclasses.replace(block, first_key=block.start, slots=block.slots[cached:])
+            yield _Masked.of(own, (None, None))
+        else:
+            alike.setdefault(count, []).append(block)
     for group in alike.values():
         yield _Causal.of(group)
 

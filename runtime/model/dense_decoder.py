@@ -95,11 +95,19 @@ class DenseDecoder:
         return cls(model, ops, pack)
 
     def forward(
-        self, input_ids: torch.Tensor, position_ids: torch.Tensor, rows: torch.Tensor, attention: MergedAttention
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        rows: torch.Tensor,
+        attention: MergedAttention,
+        embeddings: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """input_ids, position_ids: [1, T]; logits [len(rows), vocab] of these tokens."""
+        """input_ids [1, T], position_ids [1, T] or [3, 1, T]; logits [len(rows), vocab] of these tokens.
+
+        embeddings: [T, width], where they are not those of `input_ids`.
+        """
         ops, epsilon = self._ops, self._epsilon
-        x = F.embedding(input_ids[0], self._embedding)
+        x = F.embedding(input_ids[0], self._embedding) if embeddings is None else embeddings
         cos, sin = self._angles(x, position_ids)
         # Modules are called past their hooks: they have none, and a step makes more than a hundred such calls.
         for layer in self._layers:
@@ -124,10 +132,15 @@ class DenseDecoder:
             and self._layers[0].attention.key_dim % cpu_native.HEAD_MULTIPLE == 0
         )
 
-    def forward_single(self, token_id: int, position: int, token: SingleToken) -> torch.Tensor:
-        """Logits [1, vocab], float32, of one token, compiled as a whole. Needs `takes_single`."""
+    def forward_single(
+        self, token_id: int, position: int, position_ids: torch.Tensor, token: SingleToken
+    ) -> torch.Tensor:
+        """Logits [1, vocab], float32, of one token, compiled as a whole. Needs `takes_single`.
+
+        position: its index in the text; position_ids: as in `forward`, for rotation.
+        """
         x = self._embedding[token_id : token_id + 1].to(torch.float32, copy=True)
-        cos, sin = self._angles(x, torch.tensor([[position]]))
+        cos, sin = self._angles(x, position_ids)
         logits = torch.empty(1, self._head.out_features)
         stacks = self._stacks
         first = [0 if window is None else max(0, position + 1 - window) for window in self._windows]

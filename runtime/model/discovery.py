@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 from runtime.errors import UnsupportedModelError
 from runtime.kernels.contract import AttentionLayer
 from runtime.model.attention import ATTENTION_NAME
 from runtime.model.forward_context import forward_context
+from runtime.model.vision.families import family_of
 
 FROZEN_ROPE = "frozen"
 _REMADE_ROPE = ("longrope", "dynamic")
@@ -71,9 +72,13 @@ def discover(config: Any, name: str, trust_remote_code: bool = False) -> tuple[A
     config = copy.deepcopy(config)  # building a model writes dtype and attention into it
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(
-                config, dtype=torch.bfloat16, trust_remote_code=trust_remote_code, attn_implementation="eager"
-            ).eval()
+            model = (
+                model_class(config)
+                .from_config(
+                    config, dtype=torch.bfloat16, trust_remote_code=trust_remote_code, attn_implementation="eager"
+                )
+                .eval()
+            )
     except (ValueError, ImportError) as error:
         raise UnsupportedModelError(
             f"{name}: not a causal language model that transformers can build: {error}"
@@ -101,10 +106,19 @@ def discover(config: Any, name: str, trust_remote_code: bool = False) -> tuple[A
     return tuple(recorder.layers)
 
 
+def model_class(config: Any) -> Any:
+    """The automatic class that builds and loads this configuration."""
+    return AutoModelForCausalLM if family_of(config) is None else AutoModelForImageTextToText
+
+
 def use_paged_attention(model: PreTrainedModel, name: str) -> None:
-    """Makes the model call `paged_attention`. transformers only logs a refusal, so it is checked."""
+    """Makes the text model call `paged_attention`; an image tower keeps its own attention.
+
+    transformers only logs a refusal, so it is checked.
+    """
     if model._can_set_attn_implementation():
-        model.set_attn_implementation(ATTENTION_NAME)
+        sees = family_of(model.config) is not None
+        model.set_attn_implementation({"text_config": ATTENTION_NAME} if sees else ATTENTION_NAME)
     # Nothing is ever padded here; the check reads the input back from the device at each step.
     module: Any
     for module in model.modules():

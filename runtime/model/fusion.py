@@ -29,15 +29,22 @@ class ProbeStep(AttentionStep, MergedAttention, Protocol):
 
 
 def fuse(
-    module: PreTrainedModel, vocab_size: int, context_length: int, ops: CpuOps, pack: bool, step: ProbeStep
+    module: PreTrainedModel,
+    vocab_size: int,
+    context_length: int,
+    ops: CpuOps,
+    pack: bool,
+    step: ProbeStep,
+    three_positions: bool = False,
 ) -> DenseDecoder | None:
     """The decoder that computes what `module` computes, or None; then at least the module's linear layers are packed.
 
     pack: whether there is memory for a second copy of the weights.
+    three_positions: whether the model takes positions [3, 1, T].
     """
     decoder = DenseDecoder.of(module, ops, pack)
     if decoder is not None:
-        if _agrees(module, decoder, vocab_size, context_length, step):
+        if _agrees(module, decoder, vocab_size, _probe_positions(context_length, three_positions), step):
             return decoder
         _log.warning(
             "%s looks like a plain decoder but computes something else; it runs as it is", type(module).__name__
@@ -48,11 +55,10 @@ def fuse(
 
 
 def _agrees(
-    module: PreTrainedModel, decoder: DenseDecoder, vocab_size: int, context_length: int, step: ProbeStep
+    module: PreTrainedModel, decoder: DenseDecoder, vocab_size: int, positions: torch.Tensor, step: ProbeStep
 ) -> bool:
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, vocab_size, (1, PROBE_TOKENS), generator=generator)
-    positions = torch.linspace(0, context_length - 1, PROBE_TOKENS).long()[None]
     rows = torch.arange(PROBE_TOKENS)
     with torch.inference_mode():
         with forward_context(step):
@@ -60,3 +66,9 @@ def _agrees(
         found = decoder.forward(ids, positions, rows, step)
     error = (found.double() - expected.double()).norm() / expected.double().norm()
     return bool(error <= _TOLERANCE[expected.dtype])
+
+
+def _probe_positions(context_length: int, three_positions: bool) -> torch.Tensor:
+    """[1, PROBE_TOKENS] over the whole context; or [3, 1, PROBE_TOKENS], each axis in another order."""
+    plain = torch.linspace(0, context_length - 1, PROBE_TOKENS).long()[None]
+    return torch.stack([plain, plain.flip(1), plain.roll(3, 1)]) if three_positions else plain

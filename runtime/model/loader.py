@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 import grammars
@@ -20,7 +20,10 @@ from runtime.config import EngineConfig
 from runtime.errors import ModelLoadError, UnsupportedModelError
 from runtime.kernels.contract import AttentionLayer
 from runtime.model import demo
-from runtime.model.discovery import attach, discover, freeze_rope, use_paged_attention
+from runtime.model.discovery import attach, discover, freeze_rope, model_class, use_paged_attention
+from runtime.model.vision.families import family_of
+from runtime.model.vision.processors import load_processor
+from runtime.model.vision.vision import Vision
 
 _GENERATION_DEFAULTS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 _FALLBACK_CONTEXT = 4096
@@ -35,6 +38,7 @@ class LoadedModel:
     eos_token_ids:  every token that ends a text, by the generation config, the model and the tokenizer.
     default_sampling: sampling parameters that the generation config sets, by `SamplingParams`' names.
     layers:         attention facts, in calling order.
+    vision:         of a model that sees: how it takes images; else None.
     """
 
     name: str
@@ -45,6 +49,7 @@ class LoadedModel:
     eos_token_ids: frozenset[int]
     default_sampling: Mapping[str, Any] = field(default_factory=dict)
     layers: tuple[AttentionLayer, ...] = ()
+    vision: Vision | None = None
 
     @property
     def device(self) -> torch.device:
@@ -84,7 +89,7 @@ def _load(config: EngineConfig) -> LoadedModel:
         config,
         path,
         "weights",
-        lambda: AutoModelForCausalLM.from_pretrained(
+        lambda: model_class(model_config).from_pretrained(
             path, config=model_config, dtype=_dtype(config, model_config, device), **hub
         ),
     )
@@ -94,6 +99,9 @@ def _load(config: EngineConfig) -> LoadedModel:
     attach(module, layers)
     tokenizer_path = config.tokenizer_path or path
     tokenizer = _read(config, tokenizer_path, "tokenizer", lambda: AutoTokenizer.from_pretrained(tokenizer_path, **hub))
+    vision = _vision(config, path, module, hub)
+    if vision is not None and config.tokenizer_path is None:
+        tokenizer = vision.placement.tokenizer  # some processors add tokens to theirs
     return LoadedModel(
         name=name,
         module=module,
@@ -103,7 +111,16 @@ def _load(config: EngineConfig) -> LoadedModel:
         eos_token_ids=_eos_token_ids(module, tokenizer),
         default_sampling=_default_sampling(module),
         layers=layers,
+        vision=vision,
     )
+
+
+def _vision(config: EngineConfig, path: str, module: PreTrainedModel, hub: Mapping[str, Any]) -> Vision | None:
+    family = family_of(module.config)
+    if family is None:
+        return None
+    processor = _read(config, path, "image processor", lambda: load_processor(path, module.config.model_type, **hub))
+    return Vision.of(module, processor, family, max_images=config.max_images, cache_bytes=config.image_cache_bytes)
 
 
 def _model_path(config: EngineConfig) -> str:

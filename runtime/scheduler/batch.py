@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.api import SamplingParams, TokenLogprob
+from runtime.prompt_layout import PromptLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class ScheduledRequest:
     page_table:  int32 [ceil((start + count) / page_size)], pages that hold positions [0, start + count).
     logits_from: in [0, count]; count: no logits are wanted (a chunk of a longer prompt).
     samples:     whether a token is drawn from the last row. All other rows score the token that follows theirs.
+    layout:      where images are in the prompt of a vision-language model; else None.
     """
 
     request_id: str
@@ -71,6 +73,7 @@ class ScheduledRequest:
     samples: bool
     sampling: SamplingParams
     history: TokenHistory
+    layout: PromptLayout | None = None
 
     @property
     def count(self) -> int:

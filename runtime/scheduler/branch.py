@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from runtime.api import SamplingParams
 from runtime.cache.prefix_cache import PageTable
 from runtime.cache.radix_tree import Match
+from runtime.prompt_layout import PromptLayout, Spans
 from runtime.scheduler.batch import TokenHistory
 
 NEVER = 1 << 62
@@ -28,16 +29,19 @@ NEVER = 1 << 62
 class Branch:
     """Changed by the scheduler (counter, pages) and by its owner (`append`, `extend`).
 
-    keys:       int64 [num_tokens], what the cache knows the tokens by; the token ids unless images take their place.
+    keys:       int64 [num_tokens], what the cache knows the tokens by: their ids, and numbers of images' rows.
+    layout:     of a prompt for a vision-language model; else None.
     scored:     tokens before this index have the log-probabilities that were asked for; NEVER when none were.
     rank:       arrival in seconds, plus the priority's share: smaller goes first.
     """
 
     __slots__ = (
+        "_keys",
         "_tokens",
         "arrival",
         "branch_id",
         "finished",
+        "layout",
         "match",
         "num_cached",
         "num_computed",
@@ -64,7 +68,10 @@ class Branch:
         salt: str = "",
         priority: int = 0,
         arrival: float = 0.0,
+        layout: PromptLayout | None = None,
+        prompt_keys: NDArray[np.int64] | None = None,
     ) -> None:
+        """prompt_keys: where they differ from the prompt's ids."""
         self.branch_id = branch_id
         self.sampling = sampling
         self.seed = seed
@@ -73,6 +80,8 @@ class Branch:
         self.arrival = arrival
         self.rank = arrival
         self._tokens = np.array(prompt_ids, dtype=np.int64)
+        self._keys = self._tokens if prompt_keys is None else np.array(prompt_keys, dtype=np.int64)
+        self.layout = layout
         self.num_prompt = self.num_tokens = len(self._tokens)
         self.num_computed = 0
         self.num_cached: int | None = None
@@ -99,7 +108,7 @@ class Branch:
 
     @property
     def keys(self) -> NDArray[np.int64]:
-        return self.token_ids
+        return self._keys[: self.num_tokens]
 
     @property
     def output_ids(self) -> NDArray[np.int64]:
@@ -112,6 +121,8 @@ class Branch:
     @property
     def target(self) -> int:
         """Tokens to compute. Only to score known tokens, the last of them need not be."""
+        if self.layout is not None and self.layout.whole_prompt and self.num_tokens == self.num_prompt:
+            return self.num_tokens
         if self.wants_sample or (self.sampling.prompt_logprobs is None and self.sampling.logprobs is None):
             return self.num_tokens
         return max(self.num_tokens - 1, 1)
@@ -124,6 +135,22 @@ class Branch:
     def reusable(self) -> int:
         """How many tokens may come from the cache. What is to be drawn or scored needs the token before it computed."""
         return max(min(self.target, self.scored) - 1, 0)
+
+    def end_of_step(self, end: int) -> int:
+        """How far a step may compute that would compute up to `end`: not into a span that it does not finish.
+
+        `num_computed` if nothing before that span is left to compute.
+        """
+        for first, last in self.layout.spans if self.layout is not None else ():
+            if first < end < last:
+                return max(first, self.num_computed)
+        return end
+
+    def end_of_span(self) -> int:
+        """Where the span ends that the next token is in, or that token."""
+        spans: Spans = self.layout.spans if self.layout is not None else ()
+        inside = (last for first, last in spans if first <= self.num_computed < last)
+        return min(next(inside, self.num_computed + 1), self.target)
 
     def history(self) -> TokenHistory:
         return TokenHistory(self.token_ids, self.num_prompt, self.seed)
@@ -145,15 +172,25 @@ class Branch:
         if self.num_tokens == len(self._tokens):
             self._grow(1)
         self._tokens[self.num_tokens] = token_id
+        self._keys[self.num_tokens] = token_id
         self.num_tokens += 1
 
     def extend(self, token_ids: Sequence[int]) -> None:
         if self.num_tokens + len(token_ids) > len(self._tokens):
             self._grow(len(token_ids))
         self._tokens[self.num_tokens : self.num_tokens + len(token_ids)] = token_ids
+        self._keys[self.num_tokens : self.num_tokens + len(token_ids)] = token_ids
         self.num_tokens += len(token_ids)
 
     def _grow(self, count: int) -> None:
-        grown = np.empty(max(self.num_tokens + count, 2 * self.num_tokens, 16), dtype=np.int64)
-        grown[: self.num_tokens] = self.token_ids
-        self._tokens = grown
+        length = max(self.num_tokens + count, 2 * self.num_tokens, 16)
+        tokens, keys = _grown(self.token_ids, length), None
+        if self._keys is not self._tokens:
+            keys = _grown(self.keys, length)
+        self._tokens, self._keys = tokens, tokens if keys is None else keys
+
+
+def _grown(values: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    grown = np.empty(length, dtype=np.int64)
+    grown[: len(values)] = values
+    return grown

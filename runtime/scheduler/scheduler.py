@@ -88,8 +88,13 @@ class Scheduler:
             later -= 1
             if branch.table is not None:
                 budget -= self._catch_up(branch, budget - later)
-        if preempted == self.num_preemptions and budget and len(self.running) < self.max_running and len(self.waiting):
-            while budget and len(self.running) < self.max_running and (following := self._next_waiting()):
+        if (
+            preempted == self.num_preemptions
+            and budget > 0
+            and len(self.running) < self.max_running
+            and len(self.waiting)
+        ):
+            while budget > 0 and len(self.running) < self.max_running and (following := self._next_waiting()):
                 if not self._admit(following):
                     break
                 budget -= self._catch_up(following, budget)
@@ -149,14 +154,22 @@ class Scheduler:
         return True
 
     def _catch_up(self, branch: Branch, budget: int) -> int:
-        """Schedule up to `budget` tokens of the backlog. Returns how many; 0 too if the branch had to give way."""
+        """Schedule up to `budget` tokens of the backlog. Returns how many; 0 too if the branch had to give way.
+
+        What must be computed in one step and does not fit waits for a step in which it comes first; then it may
+        exceed the budget.
+        """
         table = branch.table
         assert table is not None
         branch.adopted(self.cache.adopt(table, branch.keys, branch.num_computed, branch.reusable))
-        count = min(branch.backlog, budget)
-        if count <= 0:
+        if min(branch.backlog, budget) <= 0:
             return 0
-        end = branch.num_computed + count
+        end = branch.end_of_step(branch.num_computed + min(branch.backlog, budget))
+        if end == branch.num_computed:
+            if self._in_step:
+                return 0
+            end = branch.end_of_span()
+        count = end - branch.num_computed
         while not self.cache.reserve(table, end):
             victim = self.running[-1]
             self._preempt(victim)
@@ -182,6 +195,7 @@ class Scheduler:
             samples=samples,
             sampling=branch.sampling,
             history=branch.history(),
+            layout=branch.layout,
         )
 
     def _preempt(self, branch: Branch) -> None:

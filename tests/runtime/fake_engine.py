@@ -49,6 +49,7 @@ class FakeModel:
     eos_token_ids: frozenset[int] = frozenset({1})
     default_sampling: Mapping[str, Any] = field(default_factory=dict)
     name: str = "fake"
+    vision: None = None
 
     def vocabulary(self) -> grammars.Vocabulary:
         return grammars.Vocabulary.from_tokenizer(self.tokenizer, size=self.vocab_size)
