@@ -83,8 +83,10 @@ from sgl_lite.state import ProgramState
 
 if TYPE_CHECKING:
     from sgl_lite.backends.http import RuntimeEndpoint
+    from sgl_lite.backends.litellm import LiteLLM
     from sgl_lite.backends.local import Engine, LocalBackend
     from sgl_lite.backends.openai import OpenAI
+    from sgl_lite.backends.server_process import Runtime
     from sgl_lite.llm import LLM
 
 __version__ = "0.1.0"
@@ -93,7 +95,9 @@ _LOADED_ON_USE = {
     "Engine": "sgl_lite.backends.local",
     "LocalBackend": "sgl_lite.backends.local",
     "LLM": "sgl_lite.llm",
+    "LiteLLM": "sgl_lite.backends.litellm",
     "OpenAI": "sgl_lite.backends.openai",
+    "Runtime": "sgl_lite.backends.server_process",
     "RuntimeEndpoint": "sgl_lite.backends.http",
 }
 
@@ -121,6 +125,7 @@ __all__ = [
     "ForkError",
     "GrammarError",
     "LanguageError",
+    "LiteLLM",
     "LocalBackend",
     "ModelLoadError",
     "OpenAI",
@@ -132,6 +137,7 @@ __all__ = [
     "RequestAborted",
     "RequestError",
     "RoleError",
+    "Runtime",
     "RuntimeEndpoint",
     "RuntimeFault",
     "SamplingParams",

@@ -43,6 +43,8 @@ def as_backend(value: Any) -> Backend:
     if hasattr(value, "generate") and hasattr(value, "capabilities"):
         backend: Backend = value
         return backend
+    if hasattr(value, "endpoint"):  # SGLang's Runtime: a server, and the backend that asks it
+        return as_backend(value.endpoint)
     if hasattr(value, "submit"):
         from sgl_lite.backends.local import LocalBackend  # whoever has an engine has torch
 

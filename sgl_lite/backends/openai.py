@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
@@ -75,12 +76,22 @@ class OpenAI:
         self.token_usage = TokenUsage()
         template = chat_template or templates.get("default")
         self._template = replace(template, stop=()) if is_chat_model else template
+        self._lock = Lock()
+        self._pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="sgl-lite-openai")
+        self._address = self._connect(is_azure, client_arguments)
+
+    def _connect(self, is_azure: bool, client_arguments: Mapping[str, Any]) -> str:
+        """Make the client. Returns where it asks, for errors."""
         try:
             self._client = (openai.AzureOpenAI if is_azure else openai.OpenAI)(**client_arguments)
         except openai.OpenAIError as error:
             raise BackendError(f"OpenAI's client cannot start: {error}") from error
-        self._lock = Lock()
-        self._pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="sgl-lite-openai")
+        return str(self._client.base_url)
+
+    def _create(self, fields: dict[str, Any]) -> Any:
+        """The API's answer, or the stream of its chunks."""
+        endpoint = self._client.chat.completions if self.is_chat_model else self._client.completions
+        return endpoint.create(**fields)
 
     def generate(
         self,
@@ -141,30 +152,29 @@ class OpenAI:
                 on_output(answer)
         except openai.APIConnectionError as error:
             cause = "did not answer in time" if isinstance(error, openai.APITimeoutError) else "cannot be reached"
-            on_failure(_because(f"{self._client.base_url} {cause}: {error.__cause__ or error}", error))
+            on_failure(_because(f"{self._address} {cause}: {error.__cause__ or error}", error))
         except openai.OpenAIError as error:
-            on_failure(_because(f"{self._client.base_url} refused the request: {error}", error))
+            on_failure(_because(f"{self._address} refused the request: {error}", error))
         except Exception as error:
             on_failure(error)
 
     def _answers(self, fields: dict[str, Any], timeout: float | None) -> Iterator[RequestOutput]:
         """The answer so far; several times while streaming."""
-        endpoint = self._client.chat.completions if self.is_chat_model else self._client.completions
         if timeout is not None:
             fields = {**fields, "timeout": timeout}
-        response: Any = endpoint.create(**fields)
+        response = self._create(fields)
         if not fields.get("stream"):
             outputs = tuple(_completion(choice) for choice in response.choices)
             yield RequestOutput(response.id, (), outputs, True, self._counted(response.usage))
             return
         text, reason, usage, name = "", None, Usage(), ""
-        with response:
+        with response if hasattr(response, "__exit__") else nullcontext():
             for chunk in response:
                 name = chunk.id
-                if chunk.usage is not None:
+                if getattr(chunk, "usage", None) is not None:
                     usage = self._counted(chunk.usage)
                 for choice in chunk.choices:
-                    if self.is_chat_model and choice.delta.refusal:
+                    if self.is_chat_model and getattr(choice.delta, "refusal", None):
                         raise BackendError(f"the model refused to answer: {choice.delta.refusal}")
                     text += (choice.delta.content if self.is_chat_model else choice.text) or ""
                     reason = choice.finish_reason or reason
@@ -177,7 +187,7 @@ class OpenAI:
         with self._lock:
             self.token_usage.prompt_tokens += usage.prompt_tokens
             self.token_usage.completion_tokens += usage.completion_tokens
-        cached = getattr(usage.prompt_tokens_details, "cached_tokens", None) or 0
+        cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None) or 0
         return Usage(usage.prompt_tokens, cached, usage.completion_tokens)
 
     def _checked(self, answer: RequestOutput, request: GenerateRequest, wrapped: bool) -> RequestOutput:
@@ -217,7 +227,7 @@ class OpenAI:
         raise UnsupportedByBackendError("the cache of OpenAI's API cannot be flushed")
 
     def server_info(self) -> Mapping[str, Any]:
-        return {"model_path": self.model_name, "base_url": str(self._client.base_url)}
+        return {"model_path": self.model_name, "base_url": self._address}
 
     def shutdown(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
