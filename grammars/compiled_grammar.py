@@ -5,6 +5,7 @@ In: an automaton. Out: matchers, one a request, and what holds before the first 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -54,8 +55,11 @@ class CompiledGrammar:
         return self._masks.nbytes
 
     def prepare(self, seconds: float) -> None:
-        """Make the masks of the states that come first, for so long."""
-        self._masks.prepare(self._automaton.start, seconds)
+        """Make the masks of states that are likely to come, for so long."""
+        until = time.perf_counter() + seconds
+        find = getattr(self._automaton, "likely_text", None)
+        likely = self.vocabulary.cut(find(seconds / 2)) if find is not None else ()
+        self._masks.prepare(self._automaton.start, until - time.perf_counter(), likely)
 
     def matcher(self, budget: int | None = None, prefix: str | bytes = b"") -> Matcher:
         """A cursor behind `prefix`, text that is written already and takes nothing of the budget.

@@ -154,6 +154,26 @@ class Vocabulary:
         kernel.index_children(self.trie.address, keys, children)
         return keys, children
 
+    def cut(self, text: bytes) -> list[int]:
+        """`text` in tokens, the longest first; up to where none will do."""
+        keys, children = self.child_index
+        first, tokens = self.trie.first, self.trie.tokens
+        found: list[int] = []
+        offset = 0
+        while offset < len(text):
+            node, longest = -1, None
+            for end in range(offset, len(text)):
+                node = kernel.child_of(keys, children, node, text[end])
+                if node < 0:
+                    break
+                if first[node] != first[node + 1]:
+                    longest = (int(tokens[first[node]]), end + 1)
+            if longest is None:
+                break
+            token, offset = longest
+            found.append(token)
+        return found
+
     @cached_property
     def slices(self) -> SliceStore:
         """What the tokens do inside lexemes, shared by all grammars of this vocabulary."""

@@ -15,6 +15,7 @@ from grammars.json_schema.dialect import draft_named
 from grammars.json_schema.emptiness import Emptiness
 from grammars.json_schema.expressions import ARRAY, BOOLEAN, NULL, NUMBER, OBJECT, STRING, Enforced
 from grammars.json_schema.frames import Frames
+from grammars.json_schema.likely import LikelyText
 from grammars.json_schema.machine import JsonMachine
 from grammars.json_schema.names import NameCells
 from grammars.json_schema.refs import Ref, both, literal
@@ -108,4 +109,5 @@ def _machine(schemas: Schemas, spec: JsonSchema, kind: type[M], remembers: bool)
     completion = Completion(emptiness, texts, cells)
     automaton = kind(algebra, frames, texts, completion, root, spec.whitespace)
     automaton.last_bytes = partial(_last_bytes, algebra, emptiness, root, spec.whitespace)
+    automaton.likely_text = partial(LikelyText(algebra, emptiness, texts).of, root)
     return automaton

@@ -89,6 +89,12 @@ class Emptiness:
         """Whether an object can be completed from a state."""
         if plan.may_close(state):
             return True
+        if not state[3] and not state[6]:
+            missing = plan.missing(state)
+            count = state[2] + missing.bit_count()
+            if plan.form.least <= count:  # nothing more is needed than what is missing
+                within = plan.form.most is None or count <= plan.form.most
+                return within and all(self.is_alive(plan.value(number)) for number in plan.numbers(missing))
         return self.members(plan, state, self._token, False) is not None
 
     def object_rest(self, plan: ObjectPlan, state: ObjectState) -> list[bytes] | None:
@@ -214,11 +220,7 @@ class Emptiness:
     def members(self, plan: ObjectPlan, state: ObjectState, value: Value, best: bool) -> list[bytes] | None:
         """The members of a cheapest completion of an object; of any one, unless `best`."""
         missing = plan.missing(state)
-        chosen: dict[int, Ref] = {}
-        while missing:
-            number = (missing & -missing).bit_length() - 1
-            missing &= missing - 1
-            chosen[number] = plan.value(number)
+        chosen = {number: plan.value(number) for number in plan.numbers(missing)}
         if not state[3]:
             return self._filled(plan, state, chosen, [], value)
         return self._with_needs(plan, state, chosen, [], state[3], value, best)

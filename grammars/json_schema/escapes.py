@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -55,6 +55,11 @@ class Values(Protocol):
     def few(self, state: int) -> tuple[int, dict[int, int]] | None:
         """(like, {byte: state}): the row is that of `like`, or dead if that is DEAD, but for these bytes, which are all
         alive. None where that would not be short."""
+        ...
+
+    def spread(self, state: int) -> Sequence[tuple[int, int, dict[int, int]]]:
+        """(state, like, {byte: state}) as `few` has it, of `state` first and of states that a text is in soon after,
+        each in one answer. Empty where `few` says None."""
         ...
 
     def together(self, state: int) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
@@ -113,29 +118,43 @@ class EscapedText:
             self._rows[state] = row
         return row
 
-    def few(self, state: int) -> tuple[int, dict[int, int]] | None:
-        """The row by its difference to another, as `Values.few` has it; None where the values do not say."""
-        kind, q = self._keys[state >> 1][:2] if state & 1 else ("", state >> 1)
-        found = self._values.few(q) if kind in ("", "\\", "u") else None
-        if found is None:
-            return None
-        like, changed = found
-        beside = DEAD  # the backslash's target in the row of `like`: alive if that is between two characters
-        if like != DEAD:
-            beside = int(self.row(2 * like)[BACKSLASH])
-            if kind and beside == DEAD:
-                return None
-        if kind == "\\":
-            nexts = {name: 2 * changed[value] for name, value in SHORT.items() if value in changed}
-            return beside, nexts | {ord("u"): self._intern(("u", q))}
-        if kind == "u":
-            return (self._intern(("u", like)) if like != DEAD else DEAD), self._few_digits(q, changed)
+    def spread(self, state: int) -> list[tuple[int, int, dict[int, int]]]:
+        """The row of a state by its difference to another, and those of states after it, as `Values.spread` has them;
+        empty where the values do not say."""
+        if state & 1:
+            return self._spread_escape(*self._keys[state >> 1][:2])
+        return [
+            (2 * q, 2 * like if like != DEAD else DEAD, self._few_raw(q, like, changed))
+            for q, like, changed in self._values.spread(state >> 1)
+        ]
+
+    def _few_raw(self, q: int, like: int, changed: dict[int, int]) -> dict[int, int]:
         nexts = {byte: 2 * target for byte, target in changed.items() if byte not in _NOT_RAW_BYTES}
         ends = self._values.class_of(q)
         nexts[QUOTE] = DEAD if ends == NO_CLASS else self._final(ends)
-        if beside != DEAD or any(byte < 0x80 or 0xC2 <= byte < 0xF5 for byte in changed):
+        if self._beside(like) != DEAD or any(byte < 0x80 or 0xC2 <= byte < 0xF5 for byte in changed):
             nexts[BACKSLASH] = self._intern(("\\", q))
-        return (2 * like if like != DEAD else DEAD), nexts
+        return nexts
+
+    def _beside(self, like: int) -> int:
+        """The backslash's target in the row of `like`: alive if that is between two characters."""
+        return DEAD if like == DEAD else int(self.row(2 * like)[BACKSLASH])
+
+    def _spread_escape(self, kind: str, q: Any) -> list[tuple[int, int, dict[int, int]]]:
+        """After a backslash, what it may be followed by, and the first digit after a `u`."""
+        found = self._values.few(q) if kind in ("\\", "u") else None
+        if found is None:
+            return []
+        like, changed = found
+        beside = self._beside(like)
+        if like != DEAD and beside == DEAD:
+            return []
+        after_u = self._intern(("u", q))
+        digits = (after_u, self._intern(("u", like)) if like != DEAD else DEAD, self._few_digits(q, changed))
+        if kind == "u":
+            return [digits]
+        nexts = {name: 2 * changed[value] for name, value in SHORT.items() if value in changed}
+        return [(self._intern((kind, q)), beside, nexts | {ord("u"): after_u}), digits]
 
     def together(self, state: int) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
         """(states, their rows [n, 256]) made together with that of `state`, where the values make theirs so."""

@@ -17,7 +17,7 @@ stack.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,6 +93,7 @@ class Frames:
         self._emptiness = emptiness
         self._cells = cells
         self._interned: dict[object, Frame] = {}
+        self._names: dict[object, tuple[tuple[str, ...], Mapping[Cell, Language]]] = {}
 
     # -- interning -------------------------------------------------------------------------------
 
@@ -231,6 +232,17 @@ class Frames:
 
     def names(self, frame: ObjectFrame) -> tuple[tuple[str, ...], Mapping[Cell, Language]]:
         """All names that the plans of a frame list, and the cells of the others with their languages."""
+        key = tuple((plan.number, state[4]) for _, plan, state in frame.alternatives)
+        found = self._names.get(key)
+        if found is None:
+            found = self._names[key] = self._find_names(frame)
+        return found
+
+    def listed(self, frame: ObjectFrame) -> Iterable[str]:
+        """The names of plans that may come next, as far as a short look tells."""
+        return dict.fromkeys(name for _, plan, state in frame.alternatives for name in plan.may_come(state))
+
+    def _find_names(self, frame: ObjectFrame) -> tuple[tuple[str, ...], Mapping[Cell, Language]]:
         names = dict.fromkeys(name for _, plan, state in frame.alternatives for name in (*plan.names, *state[4]))
         patterns = frozenset().union(*(plan.form.patterns for _, plan, _ in frame.alternatives))
         return tuple(names), self._cells.of(frozenset(names), patterns)

@@ -11,7 +11,7 @@ Comes in: frames. Goes out: rows of the table. Knows no values.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,16 +60,17 @@ class Keys:
         row[QUOTE] = DEAD
         return row, (QUOTE,), ("key", name)
 
-    def few(self, state: int) -> Few | None:
-        found = self._lexeme.few(state)
-        if found is None:
-            return None
-        like, nexts = found
-        name = self._name(nexts.get(QUOTE, DEAD))
-        if name is None:
-            return Few(like, nexts, None)
-        nexts[QUOTE] = CROSS
-        return Few(like, nexts, ("key", name))
+    def few(self, state: int) -> Sequence[Few]:
+        found = []
+        for here, like, nexts in self._lexeme.spread(state):
+            end = nexts.get(QUOTE, DEAD)
+            name = None if end == DEAD else self._name(end)
+            if name is None:
+                found.append(Few(here, like, nexts, None))
+            else:
+                nexts[QUOTE] = CROSS
+                found.append(Few(here, like, nexts, ("key", name)))
+        return found
 
     def slice_key(self, state: int) -> Hashable | None:
         return self._lexeme.slice_key(state)
@@ -135,7 +136,9 @@ class KeyRows:
         wide = len(cells) == 1 and NO_PATTERN in cells and self._frames.member(frame, NO_PATTERN) is not None
         allowed: frozenset[Name] | None = None
         if not wide:
-            every: tuple[Name, ...] = (*names, *cells)
+            every: tuple[Name, ...] = (*self._frames.listed(frame), *cells)
+            if any(state[4] for _, _, state in frame.alternatives):
+                every = (*names, *cells)
             allowed = frozenset(name for name in every if self._frames.member(frame, name) is not None)
             if not allowed:
                 return None

@@ -28,6 +28,10 @@ class LanguageValues:
     def few(self, state: int) -> None:
         """None: these rows are wide."""
 
+    def spread(self, state: int) -> tuple[()]:
+        """None: these rows are wide."""
+        return ()
+
     def together(self, state: int) -> None:
         """None: each row is work of its own."""
 

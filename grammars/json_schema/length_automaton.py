@@ -73,6 +73,10 @@ class LengthValues:
     def few(self, state: int) -> None:
         """None: these rows are wide."""
 
+    def spread(self, state: int) -> tuple[()]:
+        """None: these rows are wide."""
+        return ()
+
     def together(self, state: int) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
         """(states, their rows [n, 256]): those of the counts around, in the phases that are met often."""
         count, phase = divmod(state, PHASES)

@@ -35,17 +35,21 @@ MAPPED_STATES = 1 << 16
 MAX_INDENT = 128
 """Longest run of white space."""
 
+_SEVERAL = 6
+"""More rows than this are filled together"""
+
 _DEAD_ROW = np.full(256, DEAD, np.int32)
 
 
 class Few(NamedTuple):
-    """A row in which few bytes are alive, or in which few differ from another row.
+    """The row of a state in which few bytes are alive, or in which few differ from another row.
 
     like:  the state whose row it is but for `nexts`; DEAD: all other bytes are dead
     nexts: byte -> next state, DEAD or CROSS
     exit:  what crossing means
     """
 
+    state: int
     like: int
     nexts: dict[int, int]
     exit: Exit | None
@@ -66,8 +70,11 @@ class Block(NamedTuple):
 class Lexeme(Protocol):
     """One kind of lexeme. States are integers of its own."""
 
-    def few(self, state: int) -> Few | None:
-        """The row by its few live bytes or by its difference to another; None: ask `row`."""
+    def few(self, state: int) -> Sequence[Few]:
+        """The row by its few live bytes or by its difference to another, and others that are as well made with it.
+
+        None at all: ask `row`.
+        """
         ...
 
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
@@ -136,13 +143,13 @@ class Rows:
         self.table[first : len(self._rows)] = UNFILLED
 
     def _map(self, lexeme: Lexeme, highest: int) -> NDArray[np.int32]:
-        """state -> local, for the states of a lexeme up to `highest` at least. The last entry is what DEAD looks up."""
+        """state -> local, for the states of a lexeme up to `highest` at least. DEAD and CROSS look up the last two."""
         mapped = self._mapped.get(id(lexeme))
-        if mapped is None or highest >= len(mapped) - 1:
+        if mapped is None or highest >= len(mapped) - 2:
             longer = np.full(2 * highest + 32, UNFILLED, np.int32)
-            longer[-1] = DEAD
+            longer[DEAD], longer[CROSS] = DEAD, CROSS
             if mapped is not None:
-                longer[: len(mapped) - 1] = mapped[:-1]
+                longer[: len(mapped) - 2] = mapped[:-2]
             mapped = self._mapped[id(lexeme)] = longer
         return mapped
 
@@ -159,18 +166,43 @@ class Rows:
     def fill(self, local: int) -> None:
         lexeme, state = self._rows[local]
         few = lexeme.few(state)
-        if few is not None:
-            row, meaning = self._from_few(lexeme, few), few.exit
-        else:
-            if self._fill_together(lexeme, state):
-                return
+        if len(few) > _SEVERAL:
+            self._fill_few(lexeme, few)
+        elif few:
+            for part in few:
+                self._put(self.local(lexeme, part.state), self._from_few(lexeme, part), part.exit)
+        elif not self._fill_together(lexeme, state):
             nexts, crossing, meaning = lexeme.row(state)
             row = self._numbered(lexeme, nexts)
             for byte in crossing:
                 row[byte] = CROSS
+            self._put(local, row, meaning)
+
+    def _put(self, local: int, row: NDArray[np.int32], meaning: Exit | None) -> None:
         if meaning is not None:
             self.exits[local] = self._exit_number(meaning)
         self.table[local] = row
+
+    def _fill_few(self, lexeme: Lexeme, few: Sequence[Few]) -> None:
+        """Fill many rows in few steps."""
+        for like in {part.like for part in few} - {DEAD}:
+            model = self.local(lexeme, like)
+            if self.table[model, 0] == UNFILLED:
+                self.fill(model)
+        likes = self._numbered(lexeme, np.array([part.like for part in few], np.int32))
+        locals_ = self._numbered(lexeme, np.array([part.state for part in few], np.int32))
+        places = [place for place, part in enumerate(few) for _ in part.nexts]
+        bytes_ = [byte for part in few for byte in part.nexts]
+        nexts = self._numbered(lexeme, np.array([after for part in few for after in part.nexts.values()], np.int32))
+        table = self.table
+        table[locals_] = DEAD
+        alike = likes != DEAD
+        if alike.any():
+            table[locals_[alike]] = table[likes[alike]]
+        table[locals_[places], bytes_] = nexts
+        for local, part in zip(locals_.tolist(), few, strict=True):
+            if part.exit is not None:
+                self.exits[local] = self._exit_number(part.exit)
 
     def _fill_together(self, lexeme: Lexeme, state: int) -> bool:
         """Fill the row with all that are made with it, if it is such a lexeme's."""
@@ -197,12 +229,11 @@ class Rows:
         return row
 
     def _numbered(self, lexeme: Lexeme, nexts: NDArray[np.int32]) -> NDArray[np.int32]:
-        """The locals of the states `nexts`. One look-up for all bytes, since rows are made by the thousand."""
-        highest = int(nexts.max())
+        """The locals of the states `nexts`, which may be DEAD or CROSS; one look-up for all."""
+        highest = int(nexts.max(initial=0))
         if highest >= MAPPED_STATES:
-            alive = nexts[nexts >= 0]
-            row = np.full(256, DEAD, np.int32)
-            row[nexts >= 0] = [self.local(lexeme, state) for state in alive.tolist()]
+            row = nexts.copy()
+            row[nexts >= 0] = [self.local(lexeme, state) for state in nexts[nexts >= 0].tolist()]
             return row
         mapped = self._map(lexeme, highest)
         row = mapped[nexts]
@@ -242,7 +273,7 @@ class Gap:
         self._meaning = meaning
         self.breaks_line = LINE_FEED in self._ends
 
-    def few(self, state: int) -> Few:
+    def few(self, state: int) -> tuple[Few]:
         nexts: dict[int, int] = {}
         length = state - 2
         if self._spaces == "any":
@@ -256,7 +287,7 @@ class Gap:
                 nexts[LINE_FEED] = 2
         elif state >= 2 and length < MAX_INDENT:
             nexts = {SPACE: state + 1, TAB: state + 1}
-        return Few(DEAD, nexts | self._ends, self._meaning)
+        return (Few(state, DEAD, nexts | self._ends, self._meaning),)
 
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
         raise AssertionError("`few` tells all")
@@ -276,15 +307,15 @@ class Colon:
         self._gap = gap
         self.offset = MAX_INDENT + 4
 
-    def few(self, state: int) -> Few:
+    def few(self, state: int) -> tuple[Few]:
         if state >= self.offset:
-            _, nexts, meaning = self._gap.few(state - self.offset)
-            moved = {byte: after + self.offset if after >= 0 else after for byte, after in nexts.items()}
-            return Few(DEAD, moved, meaning)
+            (found,) = self._gap.few(state - self.offset)
+            moved = {byte: after + self.offset if after >= 0 else after for byte, after in found.nexts.items()}
+            return (Few(state, DEAD, moved, found.exit),)
         nexts = {COLON: self.offset}
         if self._before and state < MAX_INDENT:
             nexts |= dict.fromkeys(SPACES, state + 1)
-        return Few(DEAD, nexts, None)
+        return (Few(state, DEAD, nexts, None),)
 
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
         raise AssertionError("`few` tells all")
@@ -302,11 +333,10 @@ class Literal:
     def __init__(self, text: bytes, met: int) -> None:
         self.text, self._met = text, met
 
-    def few(self, state: int) -> Few:
-        byte = self.text[state]
-        if state == len(self.text) - 1:
-            return Few(DEAD, {byte: CROSS}, ("literal", self._met, byte))
-        return Few(DEAD, {byte: state + 1}, None)
+    def few(self, state: int) -> list[Few]:
+        last = len(self.text) - 1
+        found = [Few(at, DEAD, {self.text[at]: at + 1}, None) for at in range(state, last)]
+        return [*found, Few(last, DEAD, {self.text[last]: CROSS}, ("literal", self._met, self.text[last]))]
 
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
         raise AssertionError("`few` tells all")
@@ -348,15 +378,18 @@ class Parallel:
     def _parts(self, state: int) -> tuple[int, ...]:
         return (state,) if len(self._automata) == 1 else self._states[state]
 
-    def few(self, state: int) -> Few | None:
+    def few(self, state: int) -> Sequence[Few]:
         lone = self._automata[0]
-        if len(self._automata) > 1 or not isinstance(lone, EscapedText) or (found := lone.few(state)) is None:
-            return None
-        like, nexts = found
-        if not lone.is_accepting(nexts.get(QUOTE, DEAD)):
-            return Few(like, nexts, None)
-        nexts[QUOTE] = CROSS
-        return Few(like, nexts, ("string", 1 << self._goals[0]))
+        if len(self._automata) > 1 or not isinstance(lone, EscapedText):
+            return ()
+        found = []
+        for here, like, nexts in lone.spread(state):
+            if not lone.is_accepting(nexts.get(QUOTE, DEAD)):
+                found.append(Few(here, like, nexts, None))
+            else:
+                nexts[QUOTE] = CROSS
+                found.append(Few(here, like, nexts, ("string", 1 << self._goals[0])))
+        return found
 
     def together(self, state: int) -> Block | None:
         """The rows that are as fast made together with that of `state`."""

@@ -86,8 +86,9 @@ class Gaps:
 
 
 class ValueStart(NamedTuple):
-    """How a value with some goals can begin: rows of the bytes that begin a scalar, and what opening means."""
+    """How a value with some goals can begin: rows behind the bytes that begin a scalar, and what opening means."""
 
+    bytes_: list[int]
     locals_: NDArray[np.int64]
     object_frame: ObjectFrame | None
     array_frame: ArrayFrame | None
@@ -98,6 +99,8 @@ class JsonMachine:
 
     last_bytes: Callable[[], frozenset[int]]
     """the bytes that a text may end with, or some more"""
+    likely_text: Callable[[float], bytes]
+    """What a model may well write, or its beginning; looks for it for so many seconds"""
 
     def __init__(
         self,
@@ -118,6 +121,7 @@ class JsonMachine:
         self._gap_locals: dict[int, int] = {}
         self._lexemes: dict[object, Parallel] = {}
         self._starts: dict[Goals, ValueStart] = {}
+        self._number_starts: dict[object, dict[int, int]] = {}
         self._tail_memo: dict[int, list[tuple[int, bytes, int]]] = {}
         self.remembers = frames.remembers
         self._contexts = Contexts(frames.root(root))
@@ -202,15 +206,18 @@ class JsonMachine:
         """How a value with these goals can begin."""
         found = self._starts.get(goals)
         if found is None:
-            locals_ = np.full(256, DEAD, np.int64)
-            self._start_literals(goals, locals_)
-            self._start_string(goals, locals_)
-            self._start_number(goals, locals_)
-            found = ValueStart(locals_, self._frames.open_object(goals), self._frames.open_array(goals))
-            self._starts[goals] = found
+            scalars = {**self._literals(goals), **self._string(goals), **self._numbers(goals)}
+            found = self._starts[goals] = ValueStart(
+                list(scalars),
+                np.array(list(scalars.values()), np.int64),
+                self._frames.open_object(goals),
+                self._frames.open_array(goals),
+            )
         return found
 
-    def _start_literals(self, goals: Goals, locals_: NDArray[np.int64]) -> None:
+    def _literals(self, goals: Goals) -> dict[int, int]:
+        """The rows behind the bytes that begin a literal."""
+        locals_ = {}
         for text, bit in _LITERALS:
             met = sum(1 << goal for goal, ref in enumerate(goals) if self._algebra.literals(ref) & bit)
             if met:
@@ -218,35 +225,36 @@ class JsonMachine:
                 if key not in self._lexemes:
                     self._lexemes[key] = Literal(text, met)  # type: ignore[assignment]
                 locals_[text[0]] = self._rows.local(self._lexemes[key], 1)
+        return locals_
 
-    def _start_string(self, goals: Goals, locals_: NDArray[np.int64]) -> None:
+    def _string(self, goals: Goals) -> dict[int, int]:
+        """The row behind the quote that begins a string."""
         found = []
         for goal, ref in enumerate(goals):
             language = self._algebra.texts(ref)
             if language is None or not language.is_empty():
                 found.append((goal, self._texts.lexeme(language)))
-        if found:
-            key = ("string", *((goal, id(lexeme)) for goal, lexeme in found))
-            if key not in self._lexemes:
-                self._lexemes[key] = Parallel([lexeme for _, lexeme in found], [goal for goal, _ in found], True)
-            locals_[QUOTE] = self._rows.local(self._lexemes[key], self._lexemes[key].start)
+        if not found:
+            return {}
+        key = ("string", *((goal, id(lexeme)) for goal, lexeme in found))
+        if key not in self._lexemes:
+            self._lexemes[key] = Parallel([lexeme for _, lexeme in found], [goal for goal, _ in found], True)
+        return {QUOTE: self._rows.local(self._lexemes[key], self._lexemes[key].start)}
 
-    def _start_number(self, goals: Goals, locals_: NDArray[np.int64]) -> None:
+    def _numbers(self, goals: Goals) -> dict[int, int]:
+        """The rows behind the bytes that begin a number."""
         found = []
         for goal, ref in enumerate(goals):
             numbers = self._algebra.numbers(ref)
             if not numbers.is_empty():
                 found.append((goal, numbers))
-        if not found:
-            return
         key = ("number", *((goal, numbers.key) for goal, numbers in found))
-        if key not in self._lexemes:
-            automata = [numbers.language() for _, numbers in found]
-            self._lexemes[key] = Parallel(automata, [goal for goal, _ in found], False)
-        lexeme = self._lexemes[key]
-        row, _, _ = lexeme.row(lexeme.start)
-        for byte in np.flatnonzero(row >= 0):
-            locals_[byte] = self._rows.local(lexeme, int(row[byte]))
+        if found and key not in self._number_starts:
+            lexeme = Parallel([numbers.language() for _, numbers in found], [goal for goal, _ in found], False)
+            row, _, _ = lexeme.row(lexeme.start)
+            alive = np.flatnonzero(row >= 0).tolist()
+            self._number_starts[key] = {byte: self._rows.local(lexeme, int(row[byte])) for byte in alive}
+        return self._number_starts[key] if found else {}
 
     def _cross_value(self, context: int, _: tuple[Hashable, ...], row: NDArray[np.int64]) -> None:
         here = self._contexts[context]
@@ -258,7 +266,7 @@ class JsonMachine:
             context, frame = self._contexts.number(around, inside), inside
         assert isinstance(frame, ValueFrame)
         start = self._start_of(frame.goals)
-        np.copyto(row, start.locals_ | (context << 32), where=start.locals_ >= 0)
+        row[start.bytes_] = start.locals_ + (context << 32)
         if start.object_frame is not None:
             row[OPEN_OBJECT] = pack(
                 self._contexts.number(context, start.object_frame), self._gap(self._gaps.first_name)

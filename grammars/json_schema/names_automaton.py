@@ -7,6 +7,7 @@ two of them differ near the root only, and on the way to the names that one has 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ from grammars.automaton import DEAD
 from grammars.json_schema.escapes import NO_CLASS, Row
 from grammars.json_schema.language_values import language_slice
 from grammars.regex import Language
+
+_AHEAD_BYTES, _AHEAD_STATES = 16, 400
+"""How far, and how many, `spread` goes on from one state"""
 
 
 class Meant(NamedTuple):
@@ -39,11 +43,14 @@ class NameValues:
     def __init__(self, others: Sequence[Language]) -> None:
         self._others = tuple(others)
         self._names: list[str] = []
+        self._none = (DEAD,) * len(self._others)
         self._texts: list[bytes] = []
         self._places: dict[str, int] = {}
         self._states: list[Meant] = []
         self._ids: dict[Meant, int] = {}
         self._few: dict[int, tuple[int, dict[int, int]] | None] = {}
+        self._spread: set[int] = set()
+        """those that have come up in `spread`"""
         self._rows: dict[int, Row] = {}
         self._bounds: dict[int, int] = {}
         self._differs: dict[Meant, bool] = {}
@@ -69,6 +76,19 @@ class NameValues:
         if state not in self._few:
             self._few[state] = self._find_few(self._states[state])
         return self._few[state]
+
+    def spread(self, state: int) -> list[tuple[int, int, dict[int, int]]]:
+        """The names that are left, a few bytes of each: a token takes several."""
+        found: list[tuple[int, int, dict[int, int]]] = []
+        queue, furthest = deque((state,)), self._states[state].depth + _AHEAD_BYTES
+        while queue and len(found) < _AHEAD_STATES:
+            here = queue.popleft()
+            few = self.few(here)
+            if few is not None:
+                self._spread.add(here)
+                found.append((here, *few))
+                queue.extend([q for q in few[1].values() if q not in self._spread and self._states[q].depth < furthest])
+        return found
 
     def together(self, state: int) -> None:
         """None: each row is work of its own."""
@@ -132,6 +152,8 @@ class NameValues:
                 groups.setdefault(text[depth], []).append(mark)
         if not groups:
             return {}
+        if meant.others == self._none:
+            return {byte: Meant(depth + 1, tuple(marks), self._none) for byte, marks in groups.items()}
         rows = [self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(meant.others)]
         return {
             byte: _meant(depth + 1, marks, tuple([int(row[byte]) for row in rows])) for byte, marks in groups.items()
@@ -145,7 +167,7 @@ class NameValues:
             if not self._is_alive(below):
                 return None
             nexts[byte] = self._intern(below)
-        like = DEAD if _is_dead(meant.others) else self._intern(Meant(0, (), meant.others))
+        like = DEAD if meant.others == self._none else self._intern(Meant(0, (), meant.others))
         return like, nexts
 
     def _fallen(self, others: tuple[int, ...]) -> Row:

@@ -95,6 +95,23 @@ class ObjectPlan:
 
     # -- steps -----------------------------------------------------------------------------------
 
+    def numbers(self, bits: int) -> Iterator[int]:
+        """The numbers of some listed names, given as bits."""
+        while bits:
+            yield (bits & -bits).bit_length() - 1
+            bits &= bits - 1
+
+    def may_come(self, state: ObjectState) -> Iterator[str]:
+        """The listed names for which `may_follow` holds."""
+        position, seen = state[:2]
+        for number in range(position, self.ordered):
+            yield self.names[number]
+            if self.required >> number & 1:
+                break
+        for number in range(self.ordered, len(self.names)):
+            if not seen >> number & 1:
+                yield self.names[number]
+
     def may_follow(self, state: ObjectState, number: int) -> bool:
         """Whether a listed name may be written next, by order and by what was written."""
         position, seen = state[:2]

@@ -19,6 +19,7 @@ class Texts:
     def __init__(self) -> None:
         self._strings: dict[bytes | None, bytes] = {}
         self._lexemes: dict[bytes, StringLexeme] = {}
+        self._names: dict[str, bytes] = {}
 
     def lexeme(self, language: Language | None) -> StringLexeme:
         """The automaton of the strings of a language (None: all), after the opening quote."""
@@ -48,6 +49,12 @@ class Texts:
 
     def key(self, name: str) -> bytes:
         """The shortest text of a property name, with the colon."""
+        text = self._names.get(name)
+        if text is None:
+            text = self._names[name] = self._key(name)
+        return text
+
+    def _key(self, name: str) -> bytes:
         try:
             return json.dumps(name, ensure_ascii=False).encode() + b":"
         except UnicodeEncodeError as error:

@@ -7,6 +7,7 @@ the slice of those that begin like it, so a million words cost no automaton.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import NamedTuple
@@ -15,6 +16,9 @@ import numpy as np
 
 from grammars.automaton import DEAD
 from grammars.json_schema.escapes import NO_CLASS, Row
+
+_AHEAD_BYTES, _AHEAD_STATES = 16, 200
+"""How far, and how many, `spread` goes on from one state"""
 
 
 class Part(NamedTuple):
@@ -37,6 +41,8 @@ class WordValues:
         self._parts = [Part(0, len(self._words), 0)]
         self._ids = {self._parts[0]: 0}
         self._few: dict[int, tuple[int, dict[int, int]]] = {}
+        self._spread: set[int] = set()
+        """those that have come up in `spread`"""
 
     def few(self, state: int) -> tuple[int, dict[int, int]]:
         found = self._few.get(state)
@@ -50,6 +56,18 @@ class WordValues:
                 nexts[byte] = self._intern(Part(first, end, depth + 1))
                 first = end
             found = self._few[state] = (DEAD, nexts)
+        return found
+
+    def spread(self, state: int) -> list[tuple[int, int, dict[int, int]]]:
+        """The words that are left, a few bytes of each: a token takes several."""
+        found: list[tuple[int, int, dict[int, int]]] = []
+        queue, furthest = deque((state,)), self._parts[state].depth + _AHEAD_BYTES
+        while queue and len(found) < _AHEAD_STATES:
+            here = queue.popleft()
+            nexts = self.few(here)[1]
+            self._spread.add(here)
+            found.append((here, DEAD, nexts))
+            queue.extend([q for q in nexts.values() if q not in self._spread and self._parts[q].depth < furthest])
         return found
 
     def together(self, state: int) -> None:

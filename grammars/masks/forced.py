@@ -82,7 +82,7 @@ class ForcedText:
         for tokens in self._encodings(text, written):
             if b"".join(self._vocabulary.text_tokens[token] for token in tokens) == text:
                 return tokens
-        return self._longest_matches(text)
+        return self._vocabulary.cut(text)
 
     def _encodings(self, text: bytes, written: Sequence[int]) -> Iterator[list[int]]:
         encode = self._vocabulary.encode
@@ -102,22 +102,3 @@ class ForcedText:
                 tokens = list(encode(anchor + whole))
                 if tokens[: len(fixed)] == fixed:
                     yield tokens[len(fixed) :]
-
-    def _longest_matches(self, text: bytes) -> list[int]:
-        trie = self._vocabulary.trie
-        keys, children = self._vocabulary.child_index
-        tokens: list[int] = []
-        offset = 0
-        while offset < len(text):
-            node, longest = -1, None
-            for end in range(offset, len(text)):
-                node = kernel.child_of(keys, children, node, text[end])
-                if node < 0:
-                    break
-                if trie.first[node] != trie.first[node + 1]:
-                    longest = (int(trie.tokens[trie.first[node]]), end + 1)
-            if longest is None:
-                break
-            token, offset = longest
-            tokens.append(token)
-        return tokens

@@ -73,9 +73,17 @@ class TokenMasks:
         """Memory that tables and masks take at present, roughly."""
         return self.transitions.nbytes + self._memo.nbytes
 
-    def prepare(self, start: int, seconds: float) -> None:
-        """Make the masks of `start` and of the states behind crossings, nearest first, until the time is over."""
+    def prepare(self, start: int, seconds: float, likely: Sequence[int] = ()) -> None:
+        """Make the masks along the tokens of a likely text, then those of `start` and of the states behind crossings,
+        nearest first, until the time is over."""
         until = time.perf_counter() + seconds
+        state = start
+        for token in likely:
+            with self.lock:
+                self.row(state)
+                _, state = self.take(state, token)
+            if state == DEAD or time.perf_counter() > until:
+                break
         queue, seen, crossings = deque([start]), {start}, 0
         while queue and time.perf_counter() < until:
             with self.lock:
