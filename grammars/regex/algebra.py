@@ -21,6 +21,7 @@ from grammars.regex.nodes import (
     chars,
     digest,
     factors,
+    negate,
     operator,
     repeat,
     words,
@@ -92,6 +93,17 @@ def both(parts: Iterable[Node]) -> Node:
     refused = _any(None if part.nullable is None else not part.nullable for part in ordered)
     node.nullable = None if refused is None else not refused
     return node
+
+
+def complement(node: Node) -> Node:
+    """Every text that is not in `node`, by De Morgan's laws where that takes a negation away.
+
+    Terms without negation have good bounds of their length, and are searched in parts.
+    """
+    if node.kind in (Kind.ALT, Kind.BOTH) and any(part.kind is Kind.NOT for part in node.parts):
+        parts = map(complement, node.parts)
+        return both(parts) if node.kind is Kind.ALT else alt(parts)
+    return negate(node)
 
 
 def closed(node: Node) -> Node:

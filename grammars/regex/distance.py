@@ -120,7 +120,7 @@ class Distances:
         derive, bytes_of = self._deriver.derive, self._deriver.alphabet.bytes_of
         best: dict[bytes, int] = {}
         came_from: dict[bytes, bytes] = {}
-        queue: list[tuple[float, int, int, Node]] = []
+        queue: list[tuple[float, float, int, int, Node]] = []
         order = itertools.count()
 
         def reach(node: Node, done: int, origin: bytes) -> None:
@@ -128,11 +128,11 @@ class Distances:
                 if done < best.get(member.key, done + 1):
                     best[member.key] = done
                     came_from[member.key] = origin
-                    heapq.heappush(queue, (done + member.low, -done, next(order), member))
+                    heapq.heappush(queue, (done + member.low, _work_left(member), -done, next(order), member))
 
         reach(start, 0, b"")
         while queue:
-            total, negative, _, node = heapq.heappop(queue)
+            total, _, negative, _, node = heapq.heappop(queue)
             done = -negative
             if done > best[node.key]:
                 continue
@@ -142,7 +142,7 @@ class Distances:
             if rest is not None and done + rest == total:
                 return self._record(start, node, int(total), best, came_from)
             if rest is not None:
-                heapq.heappush(queue, (done + rest, -done, next(order), node))
+                heapq.heappush(queue, (done + rest, 0, -done, next(order), node))
                 continue
             for mask, target in derive(node):
                 reach(target, done + bytes_of(mask), node.key)
@@ -163,6 +163,11 @@ class Distances:
             key = came_from[key]
         self._known[start.key] = total
         return total
+
+
+def _work_left(node: Node) -> float:
+    """Which of two terms with equal bounds to try first: the one whose parts are nearer to their ends."""
+    return sum(part.low for part in node.parts) if node.kind is Kind.BOTH else node.low
 
 
 def _members(node: Node) -> list[Node]:

@@ -16,10 +16,10 @@ from grammars.automaton import DEAD
 from grammars.errors import ConstraintSyntaxError
 from grammars.limits import DEFAULT_LIMITS, Limits
 from grammars.regex import anchors
-from grammars.regex.algebra import alt, both, closed
+from grammars.regex.algebra import alt, both, closed, complement
 from grammars.regex.charset import CharSet, Range
 from grammars.regex.dfa import Dfa
-from grammars.regex.nodes import ALL, ANY, EMPTY, EPSILON, Kind, Node, cat, chars, negate, repeat, words
+from grammars.regex.nodes import ALL, ANY, EMPTY, EPSILON, Kind, Node, cat, chars, repeat, words
 from grammars.regex.parser import Dialect, parse
 
 
@@ -102,10 +102,10 @@ class Language:
         return self._with(alt((self._node, other._node)))
 
     def __sub__(self, other: Language) -> Language:
-        return self._with(both((self._node, negate(other._node))))
+        return self._with(both((self._node, complement(other._node))))
 
     def __invert__(self) -> Language:
-        return self._with(negate(self._node))
+        return self._with(complement(self._node))
 
     def __add__(self, other: Language) -> Language:
         return self._with(cat(closed(self._node), closed(other._node)))
