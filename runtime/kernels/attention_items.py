@@ -25,7 +25,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.kernels.attention_plan import first_visible, shared_runs
+from runtime.kernels.attention_plan import SharedRun, first_visible, shared_runs
 from runtime.kernels.contract import AttentionLayer, RaggedBatch
 
 ITEM_FIELDS = 8
@@ -34,7 +34,7 @@ NARROW_TILE = 16
 MIN_SPLIT = 128
 """Keys in a split, at least: fewer are not worth a merge."""
 _EVERY_KEY = 1 << 30
-"""As a row's position: it sees all keys of its span."""
+"""As the last key that a row sees: it sees all of its span."""
 
 Ints = NDArray[np.int64]
 
@@ -61,6 +61,7 @@ class AttentionItems:
     """Together they hold, for each row, every key that it sees exactly once.
 
     narrow, wide: int32 [*, 8], items of tiles of `NARROW_TILE` and of the shape's `wide_tile`, longest first.
+    first, last:  int32 [T], each row sees the keys at positions first .. last of its request.
     rows:         int32, the step's rows 0 .. T - 1, then the rows of each segment.
     row_parts:    int32 [num_parts], parts ordered by row; those of row i at [part_starts[i], part_starts[i + 1]).
     part_starts:  int32 [T + 1].
@@ -68,6 +69,8 @@ class AttentionItems:
 
     narrow: NDArray[np.int32]
     wide: NDArray[np.int32]
+    first: NDArray[np.int32]
+    last: NDArray[np.int32]
     rows: NDArray[np.int32]
     row_parts: NDArray[np.int32]
     part_starts: NDArray[np.int32]
@@ -84,33 +87,30 @@ class AttentionItems:
 
 @dataclass(frozen=True)
 class StepItems:
-    """All that kernels are told of a step's attention. positions: int32 [T]. pages: int32, all page tables in a row."""
+    """All that kernels are told of a step's attention. pages: int32, all page tables in a row."""
 
-    positions: NDArray[np.int32]
     pages: NDArray[np.int32]
     items: Mapping[AttentionShape, AttentionItems]
 
 
 @dataclass(frozen=True, slots=True)
 class _Spans:
-    """One entry each. position: of the first row; the rows follow each other, unless they see every key."""
+    """One entry each. first, last: of every row that they refer to, [len(rows)]; both never fall within a span."""
 
     row_begin: Ints
     num_rows: Ints
     pages_begin: Ints
     key_begin: Ints
     key_end: Ints
-    position: Ints
+    rows: Ints
+    first: Ints
+    last: Ints
 
 
 def cut_step(batch: RaggedBatch, shapes: Iterable[AttentionShape], num_programs: int) -> StepItems:
     """See `cut_attention`."""
-    first = np.repeat(batch.starts - batch.query_starts[:-1], batch.counts)
-    return StepItems(
-        positions=(first + np.arange(len(first))).astype(np.int32),
-        pages=np.concatenate(batch.page_tables),
-        items={shape: cut_attention(batch, shape, num_programs) for shape in shapes},
-    )
+    items = {shape: cut_attention(batch, shape, num_programs) for shape in shapes}
+    return StepItems(np.concatenate(batch.page_tables), items)
 
 
 def cut_attention(
@@ -120,7 +120,7 @@ def cut_attention(
 
     max_parts: bound on the parts, at least the number of rows in all spans.
     """
-    spans, rows = _spans(batch, shape)
+    spans = _spans(batch, shape)
     tile = np.where(spans.num_rows * shape.group_size <= NARROW_TILE, NARROW_TILE, shape.wide_tile)
     num_tiles = -(-spans.num_rows * shape.group_size // tile)
     keys = spans.key_end - spans.key_begin
@@ -132,17 +132,11 @@ def cut_attention(
         if split >= 2 * keys.max():
             raise ValueError(f"{int(spans.num_rows.sum())} rows of spans do not fit into {max_parts} parts")
         num_splits = -(-keys // split)
-    return _items(spans, rows, tile, num_tiles, num_splits, shape, int(batch.query_starts[-1]))
+    return _items(spans, tile, num_tiles, num_splits, shape, int(batch.query_starts[-1]))
 
 
 def _items(
-    spans: _Spans,
-    rows: NDArray[np.int32],
-    tile: Ints,
-    num_tiles: Ints,
-    num_splits: Ints,
-    shape: AttentionShape,
-    total: int,
+    spans: _Spans, tile: Ints, num_tiles: Ints, num_splits: Ints, shape: AttentionShape, num_rows: int
 ) -> AttentionItems:
     # One entry for each split of each span.
     span, number = _repeated(num_splits)
@@ -155,9 +149,9 @@ def _items(
     span = span[of_split]
     m_begin = number * tile[span]
     m_end = np.minimum(m_begin + tile[span], spans.num_rows[span] * shape.group_size)
-    first = spans.position[span] + m_begin // shape.group_size
-    last = spans.position[span] + (m_end - 1) // shape.group_size
-    key_begin = np.maximum(split_begin[of_split], first_visible(first, shape.sliding_window, shape.chunk_size))
+    first = spans.first[spans.row_begin[span] + m_begin // shape.group_size]
+    last = spans.last[spans.row_begin[span] + (m_end - 1) // shape.group_size]
+    key_begin = np.maximum(split_begin[of_split], first)
     key_end = np.maximum(np.minimum(split_end[of_split], last + 1), key_begin)
     fields = (spans.row_begin[span], m_begin, m_end, spans.pages_begin[span], key_begin, key_end, part_begin[of_split])
     items = np.zeros((len(span), ITEM_FIELDS), dtype=np.int32)
@@ -165,19 +159,23 @@ def _items(
         items[:, i] = column
     longest_first = np.argsort(key_begin - key_end, kind="stable")
     items, narrow = items[longest_first], (tile[span] == NARROW_TILE)[longest_first]
-    row_parts, part_starts = _parts_of_rows(spans, rows, num_splits, total)
-    return AttentionItems(items[narrow], items[~narrow], rows, row_parts, part_starts)
+    return AttentionItems(
+        items[narrow],
+        items[~narrow],
+        spans.first[:num_rows].astype(np.int32),
+        spans.last[:num_rows].astype(np.int32),
+        spans.rows.astype(np.int32),
+        *_parts_of_rows(spans, num_splits, num_rows),
+    )
 
 
-def _parts_of_rows(
-    spans: _Spans, rows: NDArray[np.int32], num_splits: Ints, total: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _parts_of_rows(spans: _Spans, num_splits: Ints, num_rows: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Parts are numbered by span, split and row; here they are gathered by row."""
     span, _ = _repeated(num_splits)
     of_split, number = _repeated(spans.num_rows[span])
-    row = rows[spans.row_begin[span][of_split] + number]
-    part_starts = np.zeros(total + 1, dtype=np.int32)
-    np.cumsum(np.bincount(row, minlength=total), out=part_starts[1:])
+    row = spans.rows[spans.row_begin[span][of_split] + number]
+    part_starts = np.zeros(num_rows + 1, dtype=np.int32)
+    np.cumsum(np.bincount(row, minlength=num_rows), out=part_starts[1:])
     return np.argsort(row, kind="stable").astype(np.int32), part_starts
 
 
@@ -187,26 +185,47 @@ def _repeated(counts: Ints) -> tuple[Ints, Ints]:
     return owner, np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def _spans(batch: RaggedBatch, shape: AttentionShape) -> tuple[_Spans, NDArray[np.int32]]:
-    """A span for each request's own keys, then one for each segment; and the rows that they refer to."""
+def _spans(batch: RaggedBatch, shape: AttentionShape) -> _Spans:
+    """A span for each request's own keys, then one for each run that requests share."""
     pages_begin = page_starts(batch)[:-1]
-    unlimited = shape.sliding_window is None and shape.chunk_size is None
-    if unlimited and batch.num_requests > 1:
+    first, last = _visible(batch, shape)
+    runs: list[SharedRun] = []
+    own = first[batch.query_starts[:-1]]
+    if shape.sliding_window is None and shape.chunk_size is None and batch.num_requests > 1:
         runs, own = shared_runs(batch)
-    else:
-        runs, own = [], first_visible(batch.starts, shape.sliding_window, shape.chunk_size)
     rows = [np.arange(batch.query_starts[-1]), *(run.rows(batch) for run in runs)]
     lengths = np.array([len(r) for r in rows], dtype=np.int64)
     shared = np.array([(r.members[0], r.begin, r.end) for r in runs], dtype=np.int64).reshape(-1, 3)
-    spans = _Spans(
+    sharing = int(lengths[1:].sum())
+    return _Spans(
         row_begin=np.concatenate([batch.query_starts[:-1], np.cumsum(lengths)[:-1]]),
         num_rows=np.concatenate([batch.counts, lengths[1:]]),
         pages_begin=np.concatenate([pages_begin, pages_begin[shared[:, 0]]]),
         key_begin=np.concatenate([own, shared[:, 1]]),
         key_end=np.concatenate([batch.kv_lengths, shared[:, 2]]),
-        position=np.concatenate([batch.starts, np.full(len(runs), _EVERY_KEY)]),
+        rows=np.concatenate(rows),
+        first=np.concatenate([first, np.zeros(sharing, np.int64)]),
+        last=np.concatenate([last, np.full(sharing, _EVERY_KEY)]),
     )
-    return spans, np.concatenate(rows).astype(np.int32)
+
+
+def _visible(batch: RaggedBatch, shape: AttentionShape) -> tuple[Ints, Ints]:
+    """int64 [T], [T]: the first and the last position that each row sees. See `RaggedBatch.spans`."""
+    offset = np.repeat(batch.starts - batch.query_starts[:-1], batch.counts)
+    last = offset + np.arange(len(offset))
+    first = first_visible(last, shape.sliding_window, shape.chunk_size)
+    for i in range(batch.num_requests if batch.spans else 0):
+        row = int(batch.query_starts[i]) - int(batch.starts[i])
+        for begin, end in batch.spans_of(i):
+            rows = slice(row + max(begin, int(batch.starts[i])), row + end)
+            if batch.over_windows:
+                first[rows] = np.minimum(first[rows], begin)
+                last[rows] = end - 1
+            elif shape.chunk_size is None:
+                last[rows] = end - 1
+            else:
+                last[rows] = np.minimum(end, (last[rows] // shape.chunk_size + 1) * shape.chunk_size) - 1
+    return first, last
 
 
 def page_starts(batch: RaggedBatch) -> Ints:

@@ -23,15 +23,14 @@ SMALLEST_DOT = 16
 
 @triton.jit
 def attend_kernel(
-    query, keys, values, sinks, out, out_lse, items, rows, positions, pages,
-    scaling, softcap, window, chunk,
+    query, keys, values, sinks, out, out_lse, items, rows, first, last, pages, scaling, softcap,
     query_row, query_head, key_slot, key_head, value_slot, value_head, out_row, out_head, lse_row,
     GROUP: tl.constexpr, PAGE_SIZE: tl.constexpr, KEY_DIM: tl.constexpr, VALUE_DIM: tl.constexpr,
     MAIN: tl.constexpr, REST: tl.constexpr, VALUES: tl.constexpr, TILE: tl.constexpr, KEYS: tl.constexpr,
     DIRECT: tl.constexpr, HAS_SINKS: tl.constexpr, CAPPED: tl.constexpr, LIMITED: tl.constexpr, FLOAT8: tl.constexpr,
     DOT: tl.constexpr,
 ):  # fmt: skip
-    """One item and key head a program. window, chunk: 0 for none. Sizes with no power of two: see `_head_parts`.
+    """One item and key head a program. LIMITED: whether rows may not see all keys before `last`.
 
     DIRECT: `out` is [T, heads, dim], final. Else parts [parts, heads, dim] in float32, and `out_lse` [parts, heads],
     in powers of 2.
@@ -52,7 +51,8 @@ def attend_kernel(
     live = m < m_end
     query_at_head = head * GROUP + m % GROUP
     row = tl.load(rows + row_begin + m // GROUP, mask=live, other=0)
-    position = tl.load(positions + row, mask=live, other=-1)
+    last_key = tl.load(last + row, mask=live, other=-1)
+    first_key = tl.load(first + row, mask=live & LIMITED, other=0)
     main = tl.arange(0, MAIN)
     at = query + row.to(tl.int64) * query_row + query_at_head * query_head
     q = tl.load(at[:, None] + main[None, :], mask=live[:, None] & (main < KEY_DIM)[None, :], other=0.0).to(DOT)
@@ -69,19 +69,18 @@ def attend_kernel(
     mixed = tl.zeros([TILE, VALUES], tl.float32)
     seen_by_all = key_begin
     if not LIMITED:
-        first_position = tl.min(tl.where(live, position, 1 << 30))
-        whole = tl.minimum(key_end, first_position + 1) - key_begin
+        whole = tl.minimum(key_end, tl.min(tl.where(live, last_key, 1 << 30)) + 1) - key_begin
         seen_by_all = key_begin + tl.maximum(whole, 0) // KEYS * KEYS
         for begin in range(key_begin, seen_by_all, KEYS):
             top, total, mixed = _attend_block(
-                q, q_rest, top, total, mixed, position, begin, key_end, keys, values, pages,
-                scaling, softcap, window, chunk, key_slot, value_slot,
+                q, q_rest, top, total, mixed, first_key, last_key, begin, key_end, keys, values, pages,
+                scaling, softcap, key_slot, value_slot,
                 PAGE_SIZE, KEY_DIM, VALUE_DIM, MAIN, REST, VALUES, KEYS, CAPPED, LIMITED, False, FLOAT8, DOT,
             )  # fmt: skip
     for begin in range(seen_by_all, key_end, KEYS):
         top, total, mixed = _attend_block(
-            q, q_rest, top, total, mixed, position, begin, key_end, keys, values, pages,
-            scaling, softcap, window, chunk, key_slot, value_slot,
+            q, q_rest, top, total, mixed, first_key, last_key, begin, key_end, keys, values, pages,
+            scaling, softcap, key_slot, value_slot,
             PAGE_SIZE, KEY_DIM, VALUE_DIM, MAIN, REST, VALUES, KEYS, CAPPED, LIMITED, True, FLOAT8, DOT,
         )  # fmt: skip
 
@@ -100,8 +99,8 @@ def attend_kernel(
 
 @triton.jit
 def _attend_block(
-    q, q_rest, top, total, mixed, position, begin, key_end, keys, values, pages,
-    scaling, softcap, window, chunk, key_slot, value_slot,
+    q, q_rest, top, total, mixed, first_key, last_key, begin, key_end, keys, values, pages,
+    scaling, softcap, key_slot, value_slot,
     PAGE_SIZE: tl.constexpr, KEY_DIM: tl.constexpr, VALUE_DIM: tl.constexpr, MAIN: tl.constexpr, REST: tl.constexpr,
     VALUES: tl.constexpr, KEYS: tl.constexpr, CAPPED: tl.constexpr, LIMITED: tl.constexpr, MASKED: tl.constexpr,
     FLOAT8: tl.constexpr, DOT: tl.constexpr,
@@ -133,12 +132,9 @@ def _attend_block(
     else:
         scores = scores * (scaling * LOG2_E)
     if MASKED:
-        visible = inside[None, :] & (at[None, :] <= position[:, None])
+        visible = inside[None, :] & (at[None, :] <= last_key[:, None])
         if LIMITED:
-            if window > 0:
-                visible = visible & (at[None, :] > position[:, None] - window)
-            if chunk > 0:
-                visible = visible & (at[None, :] >= (position // chunk * chunk)[:, None])
+            visible = visible & (at[None, :] >= first_key[:, None])
         scores = tl.where(visible, scores, float("-inf"))
     new_top = tl.maximum(top, tl.max(scores, 1))
     base = tl.where(new_top == float("-inf"), 0.0, new_top)
@@ -237,18 +233,19 @@ def attend_items(
     sinks: torch.Tensor | None,
     items: torch.Tensor,
     rows: torch.Tensor,
-    positions: torch.Tensor,
+    first: torch.Tensor,
+    last: torch.Tensor,
     pages: torch.Tensor,
     tile: int,
     page_size: int,
     scaling: float,
     softcap: float,
-    window: int,
-    chunk: int,
+    limited: bool,
 ) -> None:
     """query [T, heads, key_dim], keys and values [slots, kv_heads, *]: any strides, but dense in the last dimension.
 
-    keys, values: as the queries, or uint8 holding e4m3. softcap, window, chunk: 0 for none.
+    keys, values: as the queries, or uint8 holding e4m3. softcap: 0 for none. limited: whether rows may
+    not see all keys before `last`.
     lse: None: `out` [T, heads, value_dim] is final. Else both are of parts: float32 [parts, heads, value_dim] and
     [parts, heads].
     """
@@ -256,12 +253,12 @@ def attend_items(
     kv_heads, value_dim = values.shape[1:]
     compiled_for = constants(
         query.dtype, heads // kv_heads, key_dim, value_dim, tile, page_size,
-        direct=lse is None, sinks=sinks is not None, capped=softcap > 0, limited=window > 0 or chunk > 0,
+        direct=lse is None, sinks=sinks is not None, capped=softcap > 0, limited=limited,
         float8=keys.dtype == torch.uint8,
     )  # fmt: skip
     attend_kernel[(items.shape[0], kv_heads)](
         query, keys, values, query if sinks is None else sinks, out, out if lse is None else lse,
-        items, rows, positions, pages, scaling, softcap, window, chunk,
+        items, rows, first, last, pages, scaling, softcap,
         query.stride(0), query.stride(1), keys.stride(0), keys.stride(1), values.stride(0), values.stride(1),
         out.stride(0), out.stride(1), 0 if lse is None else lse.stride(0), **compiled_for,
     )  # fmt: skip

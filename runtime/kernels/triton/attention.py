@@ -23,6 +23,8 @@ class DeviceItems:
 
     narrow: torch.Tensor
     wide: torch.Tensor
+    first: torch.Tensor
+    last: torch.Tensor
     rows: torch.Tensor
     row_parts: torch.Tensor
     part_starts: torch.Tensor
@@ -32,16 +34,9 @@ class DeviceItems:
 class TritonAttention:
     """See `runtime.kernels.contract.Attention`."""
 
-    def __init__(
-        self,
-        items: Mapping[AttentionShape, DeviceItems],
-        positions: torch.Tensor,
-        pages: torch.Tensor,
-        page_size: int,
-    ) -> None:
-        """items: for the shape of every layer. positions: int32 [T]. pages: int32, all page tables in a row."""
+    def __init__(self, items: Mapping[AttentionShape, DeviceItems], pages: torch.Tensor, page_size: int) -> None:
+        """items: for the shape of every layer. pages: int32, all page tables in a row."""
         self._items = items
-        self._positions = positions
         self._pages = pages
         self._page_size = page_size
 
@@ -58,6 +53,7 @@ class TritonAttention:
         items = self._items[shape]
         rows = query.shape[0]
         out = query.new_empty(rows, layer.num_heads, layer.value_dim)
+        limited = layer.sliding_window is not None or layer.chunk_size is not None
         parts, lse = out, None
         if items.num_parts:
             parts = query.new_empty(items.num_parts, layer.num_heads, layer.value_dim, dtype=torch.float32)
@@ -66,8 +62,8 @@ class TritonAttention:
             if listed.shape[0]:
                 attend_items(
                     parts, lse, query, as_bytes(keys), as_bytes(values), None if items.num_parts else sinks, listed,
-                    items.rows, self._positions, self._pages, tile, self._page_size, layer.scaling,
-                    layer.softcap or 0.0, layer.sliding_window or 0, layer.chunk_size or 0,
+                    items.rows, items.first, items.last, self._pages, tile, self._page_size, layer.scaling,
+                    layer.softcap or 0.0, limited,
                 )  # fmt: skip
         if lse is not None:
             merge_parts(out, parts, lse, sinks, items.row_parts, items.part_starts)

@@ -21,7 +21,7 @@ def write_kernel(
     row = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1) * SOME_HEADS + tl.arange(0, SOME_HEADS)
     at = tl.arange(0, BLOCK)
-    slot = tl.load(slots + row)
+    slot = tl.load(slots + row).to(tl.int64)
     inside = (head < HEADS)[:, None] & (at < DIM)[None, :]
     number = tl.load(source + row * source_row + head[:, None] * source_head + at[None, :], mask=inside, other=0.0)
     if FLOAT8:

@@ -29,6 +29,8 @@ class Case:
     float8: bool = False
     num_programs: int = 64
     seed: int = 0
+    spans: tuple[tuple[tuple[int, int], ...], ...] = ()
+    over_windows: bool = False
 
 
 def layer_of(options: dict[str, Any]) -> AttentionLayer:
@@ -46,7 +48,7 @@ def batch_of(case: Case) -> RaggedBatch:
         common = trunk[: start // case.page_size]
         tables.append(np.array([*common, *(next(pages) for _ in range(count - len(common)))], dtype=np.int32))
     starts, counts = np.array(case.requests, dtype=np.int64).T
-    return RaggedBatch(starts.copy(), counts.copy(), tuple(tables), case.page_size)
+    return RaggedBatch(starts.copy(), counts.copy(), tuple(tables), case.page_size, case.spans, case.over_windows)
 
 
 def tensors_of(case: Case, batch: RaggedBatch, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -76,9 +78,11 @@ def triton_attention(case: Case, batch: RaggedBatch, device: str) -> TritonAtten
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
     of_shape = step.items[shape]
-    arrays = (of_shape.narrow, of_shape.wide, of_shape.rows, of_shape.row_parts, of_shape.part_starts)
-    items = DeviceItems(*map(sent, arrays), num_parts=0 if of_shape.direct else of_shape.num_parts)
-    return TritonAttention({shape: items}, sent(step.positions), sent(step.pages), batch.page_size)
+    names = ("narrow", "wide", "first", "last", "rows", "row_parts", "part_starts")
+    items = DeviceItems(
+        *(sent(getattr(of_shape, name)) for name in names), num_parts=0 if of_shape.direct else of_shape.num_parts
+    )
+    return TritonAttention({shape: items}, sent(step.pages), batch.page_size)
 
 
 def check(case: Case, device: str) -> None:

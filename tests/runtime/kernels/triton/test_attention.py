@@ -65,6 +65,13 @@ def test_multi_head_latent_attention() -> None:
     check(Case(((37, 1), (5, 3)), mla), "cpu")
 
 
+@pytest.mark.parametrize("over_windows", [False, True])
+@pytest.mark.parametrize("layer", [{}, {"sliding_window": 5}, {"chunk_size": 8}], ids=str)
+def test_queries_of_images_see_the_whole_image(layer: dict[str, Any], over_windows: bool) -> None:
+    spans = (((3, 12), (20, 26)), (), ((30, 41), (44, 49)))
+    check(Case(((15, 15), (9, 4), (33, 17)), layer, 4, spans=spans, over_windows=over_windows), "cpu")
+
+
 def test_a_step_whose_every_row_has_one_part_is_not_merged() -> None:
     check(Case(((20, 1), (30, 1)), {"has_sinks": True}, num_programs=1), "cpu")
 
