@@ -83,7 +83,7 @@ from sgl_lite.state import ProgramState
 
 if TYPE_CHECKING:
     from sgl_lite.backends.http import RuntimeEndpoint
-    from sgl_lite.backends.litellm import LiteLLM
+    from sgl_lite.backends.litellm import Anthropic, LiteLLM, VertexAI
     from sgl_lite.backends.local import Engine, LocalBackend
     from sgl_lite.backends.openai import OpenAI
     from sgl_lite.backends.server_process import Runtime
@@ -95,7 +95,9 @@ _LOADED_ON_USE = {
     "Engine": "sgl_lite.backends.local",
     "LocalBackend": "sgl_lite.backends.local",
     "LLM": "sgl_lite.llm",
+    "Anthropic": "sgl_lite.backends.litellm",
     "LiteLLM": "sgl_lite.backends.litellm",
+    "VertexAI": "sgl_lite.backends.litellm",
     "OpenAI": "sgl_lite.backends.openai",
     "Runtime": "sgl_lite.backends.server_process",
     "RuntimeEndpoint": "sgl_lite.backends.http",
@@ -111,6 +113,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "LLM",
+    "Anthropic",
     "AppendError",
     "ArgumentError",
     "BackendError",
@@ -149,6 +152,7 @@ __all__ = [
     "UnsupportedByBackendError",
     "UnsupportedConstraintError",
     "UnsupportedModelError",
+    "VertexAI",
     "assistant",
     "assistant_begin",
     "assistant_end",

@@ -37,3 +37,17 @@ class LiteLLM(OpenAI):
 
     def shutdown(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Anthropic(LiteLLM):
+    """SGLang's name: `Anthropic("claude-...")`."""
+
+    def __init__(self, model_name: str, chat_template: SimpleTemplate | None = None, **arguments: Any) -> None:
+        super().__init__(f"anthropic/{model_name}", chat_template, **arguments)
+
+
+class VertexAI(LiteLLM):
+    """SGLang's name: `VertexAI("gemini-...")`."""
+
+    def __init__(self, model_name: str, chat_template: SimpleTemplate | None = None, **arguments: Any) -> None:
+        super().__init__(f"vertex_ai/{model_name}", chat_template, **arguments)

@@ -86,6 +86,12 @@ def test_what_it_cannot_do_and_what_fails_are_errors(server: Server, backend: An
         chat("Who?", backend=backend).text()
 
 
+def test_providers_by_sglangs_names(backend: Any) -> None:
+    module = sys.modules["sgl_lite.backends.litellm"]
+    assert module.Anthropic("claude").model_name == "anthropic/claude"
+    assert module.VertexAI("gemini").model_name == "vertex_ai/gemini"
+
+
 def test_without_the_package_the_error_says_how_to_get_it() -> None:
     sys.modules.pop("sgl_lite.backends.litellm", None)
     if "litellm" in sys.modules or importlib.util.find_spec("litellm"):  # type: ignore[attr-defined]
