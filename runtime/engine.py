@@ -16,6 +16,7 @@ import numpy as np
 import grammars
 from grammars.spec import Spec
 from runtime.api import GenerateRequest, ImageSupport, RequestOutput, SamplingParams
+from runtime.cache.image_keys import ImageKeys
 from runtime.cache.prefix_cache import PageTable, PrefixCache
 from runtime.cache.radix_node import Keys
 from runtime.config import EngineConfig
@@ -26,6 +27,7 @@ from runtime.errors import RequestError
 from runtime.execution.invariant import InvariantRunner, InvariantSampler
 from runtime.execution.model_runner import ModelRunner
 from runtime.execution.sampler import Sampler
+from runtime.failed_images import FailedImages
 from runtime.images import Image
 from runtime.intake import Intake
 from runtime.metrics import Metrics
@@ -84,6 +86,7 @@ class Engine:
             policy=POLICIES[config.schedule_policy](),
         )
         self._metrics = Metrics()
+        image_keys = ImageKeys()
         self._intake = Intake(
             tokenizer=model.tokenizer,
             vocab_size=model.vocab_size,
@@ -95,10 +98,12 @@ class Engine:
             jump_forward=config.jump_forward,
             random_seed=config.random_seed,
             placement=None if model.vision is None else model.vision.placement,
+            image_keys=image_keys,
         )
         self._serials = itertools.count()
         loop_runner: Runner = runner
-        self._loop = EngineLoop(self._scheduler, loop_runner, sampler, self._grammar_runner, self._metrics)
+        failed = None if model.vision is None else FailedImages(model.vision.encoder, image_keys)
+        self._loop = EngineLoop(self._scheduler, loop_runner, sampler, self._grammar_runner, self._metrics, failed)
         self._loop.start()
         self._stop = weakref.finalize(self, self._loop.stop)
         """Also when the engine is collected, or the interpreter ends."""

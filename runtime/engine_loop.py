@@ -24,6 +24,7 @@ from runtime.active_request import ActiveRequest
 from runtime.completion import Completion
 from runtime.constraint.grammar_runner import GrammarRunner
 from runtime.errors import EngineStopped, PromptTooLongError, RequestAborted, RequestError
+from runtime.failed_images import FailedImages
 from runtime.metrics import Metrics
 from runtime.request import Request
 from runtime.scheduler.batch import SampledTokens, ScheduledBatch
@@ -44,16 +45,26 @@ class TokenSampler(Protocol):
 
 
 class EngineLoop:
-    """Runs from `start` to `stop`. `submit`, `abort` and `call` may be used from any thread."""
+    """Runs from `start` to `stop`. `submit`, `abort` and `call` may be used from any thread.
+
+    images: of a model that sees: what became of the images of a step.
+    """
 
     def __init__(
-        self, scheduler: Scheduler, runner: Runner, sampler: TokenSampler, grammars: GrammarRunner, metrics: Metrics
+        self,
+        scheduler: Scheduler,
+        runner: Runner,
+        sampler: TokenSampler,
+        grammars: GrammarRunner,
+        metrics: Metrics,
+        images: FailedImages | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.metrics = metrics
         self._runner = runner
         self._sampler = sampler
         self._grammars = grammars
+        self._images = images
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._active: dict[str, ActiveRequest] = {}
         self._owners: dict[str, tuple[ActiveRequest, Completion]] = {}
@@ -89,7 +100,10 @@ class EngineLoop:
         filled = time.monotonic()
         sampled = self._sampler.sample(logits, batch, masks)
         drawn = time.monotonic()
-        self._deliver(self.scheduler.commit(sampled), failures, started)
+        steps = self.scheduler.commit(sampled)
+        if self._images is not None and self._images.look():
+            steps = self._drop_failed(self._images, steps)
+        self._deliver(steps, failures, started)
         self._count_step(batch, (started, scheduled, forwarded, filled, drawn, time.monotonic()))
         return True
 
@@ -121,6 +135,14 @@ class EngineLoop:
         drawn = [self._owners[share.request_id][1] for share in batch.requests if share.samples]
         masks, failures = self._grammars.fill_masks([completion.constraint for completion in drawn])
         return masks, {drawn[row].branch.branch_id: error for row, error in failures.items()}
+
+    def _drop_failed(self, images: FailedImages, steps: list[Progress]) -> list[Progress]:
+        """End the requests whose images could not be encoded; the others' part of the step."""
+        for active in list(self._active.values()):
+            error = images.error_of(active.completions[0].branch)
+            if error is not None:
+                self._end(active, error)
+        return [progress for progress in steps if not progress.branch.finished]
 
     def _deliver(self, steps: list[Progress], failures: dict[str, Exception], started: float) -> None:
         """Give every request what the step brought it."""
@@ -252,6 +274,10 @@ class EngineLoop:
         capacity = self.scheduler.cache.capacity
         if active.need > capacity:
             active.request.end(None, PromptTooLongError(f"{active.need} tokens no longer fit the pool's {capacity}"))
+            return
+        error = self._images.error_of(active.completions[0].branch) if self._images is not None else None
+        if error is not None:
+            active.request.end(None, error)
             return
         self.metrics.requests += 1
         self._active[active.request.request_id] = active

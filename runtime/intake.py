@@ -49,6 +49,7 @@ class Intake:
         jump_forward: bool,
         random_seed: int,
         placement: Placement | None = None,
+        image_keys: ImageKeys | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._vocab_size = vocab_size
@@ -59,7 +60,7 @@ class Intake:
         self._texts = texts
         self._jump_forward = jump_forward
         self._placement = placement
-        self._image_keys = ImageKeys()
+        self._image_keys = image_keys or ImageKeys()
         self._random = random.Random(random_seed)
         self._lock = threading.Lock()
 

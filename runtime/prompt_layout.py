@@ -9,7 +9,7 @@ tokens of the prompt:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,10 @@ class PromptLayout:
     def images_end(self) -> int:
         """The position after the last image."""
         return int(self.images[-1].rows[-1]) + 1 if self.images else 0
+
+    def images_after(self, position: int) -> Iterator[ProcessedImage]:
+        """Those with rows from `position` on."""
+        return (placed.image for placed in self.images if placed.rows[-1] >= position)
 
     @property
     def num_image_tokens(self) -> int:

@@ -37,3 +37,11 @@ class ImageKeys:
             if len(self._first) > self._max_images:
                 self._first.popitem(last=False)
         return np.arange(first, first - num_rows, -1, dtype=np.int64)
+
+    def forget(self, key: bytes) -> list[int]:
+        """The image gets new numbers when it comes again: what is cached under its old ones is never found.
+
+        Returns the numbers that its first row had.
+        """
+        with self._lock:
+            return [self._first.pop(entry) for entry in list(self._first) if entry[0] == key]

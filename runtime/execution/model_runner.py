@@ -7,6 +7,7 @@ their logits.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -24,6 +25,7 @@ from runtime.model.dense_decoder import DenseDecoder, SingleToken
 from runtime.model.forward_context import forward_context
 from runtime.model.fusion import PROBE_TOKENS, fuse
 from runtime.model.loader import LoadedModel
+from runtime.prompt_layout import ProcessedImage
 from runtime.scheduler.batch import ScheduledBatch, ScheduledRequest
 
 _CPU_FRACTION = 0.25
@@ -56,7 +58,7 @@ class ModelRunner:
         forward = ForwardBatch.build(batch, self.page_size, self._device, self._three_positions)
         step = _PagedStep(self.pool, forward.slots, CpuAttention(forward.ragged, self.ops, self._alone), self.ops)
         if forward.images is not None:
-            return self._forward_images(forward, forward.images, step)
+            return self._forward_images(forward, forward.images, batch.upcoming, step)
         if self.decoder is not None:
             return self.decoder.forward(forward.input_ids, forward.position_ids, forward.logit_rows, step).float()
         with forward_context(step):
@@ -68,10 +70,12 @@ class ModelRunner:
             )
         return output.logits[0].float()
 
-    def _forward_images(self, forward: ForwardBatch, images: ImageRows, step: _PagedStep) -> torch.Tensor:
+    def _forward_images(
+        self, forward: ForwardBatch, images: ImageRows, upcoming: Sequence[ProcessedImage], step: _PagedStep
+    ) -> torch.Tensor:
         """Logits of a step in which some tokens are images'."""
         assert self._vision is not None
-        features = self._vision.encoder.features(images.images)
+        features = self._vision.encoder.features(images.images, upcoming)
         embeddings = images.put(self._module.get_input_embeddings()(forward.input_ids), features)
         if self.decoder is not None:
             positions, rows = forward.position_ids, forward.logit_rows

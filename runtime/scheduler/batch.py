@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.api import SamplingParams, TokenLogprob
-from runtime.prompt_layout import PromptLayout
+from runtime.prompt_layout import ProcessedImage, PromptLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,13 @@ class ScheduledRequest:
 
 @dataclass(frozen=True, slots=True)
 class ScheduledBatch:
-    """One step, in the order in which rows of logits come back."""
+    """One step, in the order in which rows of logits come back.
+
+    upcoming: images that later steps will need, soonest first; named in steps that have images themselves.
+    """
 
     requests: tuple[ScheduledRequest, ...]
+    upcoming: tuple[ProcessedImage, ...] = ()
 
     @property
     def num_tokens(self) -> int:

@@ -18,15 +18,19 @@ Nothing here can fail for want of pages if every branch alone fits the pool; the
 from __future__ import annotations
 
 import bisect
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from runtime.api import TokenLogprob
 from runtime.cache.prefix_cache import PrefixCache
+from runtime.prompt_layout import ProcessedImage
 from runtime.scheduler.batch import SampledTokens, ScheduledBatch, ScheduledRequest
 from runtime.scheduler.branch import Branch
 from runtime.scheduler.policy import AdmissionPolicy, LongestPrefixMatch
 from runtime.scheduler.waiting import WaitingQueue
 
+LOOK_AHEAD = 16
+"""Of so many that wait, images are encoded together with those of a step."""
 REORDER_AFTER = 16
 """Admissions for which an order of the waiting serves."""
 
@@ -100,7 +104,7 @@ class Scheduler:
                 budget -= self._catch_up(following, budget)
         if not self._in_step:
             return None
-        return ScheduledBatch(tuple(share for _, share in self._in_step))
+        return ScheduledBatch(tuple(share for _, share in self._in_step), tuple(self._upcoming_images()))
 
     def commit(self, sampled: SampledTokens) -> list[Progress]:
         """Take the results of the step. The owners of the branches append the drawn tokens, or `finish`."""
@@ -125,6 +129,18 @@ class Scheduler:
             self._release(branch)
         elif branch in self.waiting:
             self.waiting.remove(branch)
+
+    def _upcoming_images(self) -> Iterator[ProcessedImage]:
+        """Images that are computed after this step, if it has any itself: of those it cuts short, and of the next."""
+        shares = [share for _, share in self._in_step if share.layout is not None]
+        if not any(share.start < share.layout.images_end for share in shares if share.layout is not None):
+            return
+        for share in shares:
+            if share.layout is not None:
+                yield from share.layout.images_after(share.start + share.count)
+        for branch in self._order[: -LOOK_AHEAD - 1 : -1]:
+            if branch.layout is not None and branch in self.waiting:
+                yield from branch.layout.images_after(self.cache.match(branch.keys, branch.salt).length)
 
     def _next_waiting(self) -> Branch | None:
         """Who is to be admitted next. An order serves for several admissions: to make it may cost more than a step."""

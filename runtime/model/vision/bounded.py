@@ -30,6 +30,13 @@ class BoundedStore(Generic[V]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._values
+
+    def holds(self, num_bytes: int) -> bool:
+        """Whether values of that size can be kept together."""
+        return num_bytes <= self._max_bytes
+
     def get(self, key: bytes) -> V | None:
         with self._lock:
             value = self._values.get(key)

@@ -56,7 +56,11 @@ class ImageEncoder:
 
     def __init__(self, module: Any, max_bytes: int) -> None:
         self._module = module
+        self._width = module.get_input_embeddings().weight.shape[1]
+        self._num_deep = len(getattr(module.config.vision_config, "deepstack_visual_indexes", None) or ())
+        self._row_bytes = (1 + self._num_deep) * self._width * module.dtype.itemsize
         self._store: BoundedStore[Features] = BoundedStore(max_bytes)
+        self._failures: dict[bytes, Exception] = {}
         self.stats = EncoderStats()
 
     def as_dict(self) -> dict[str, float]:
@@ -68,10 +72,13 @@ class ImageEncoder:
             "image_feature_bytes": self._store.num_bytes,
         }
 
-    def features(self, images: Sequence[ProcessedImage]) -> Mapping[bytes, Features]:
-        """By key. What is not kept is computed, as many images in a call as go together.
+    def features(
+        self, images: Sequence[ProcessedImage], upcoming: Sequence[ProcessedImage] = ()
+    ) -> Mapping[bytes, Features]:
+        """Of `images`, by key. What is not kept is computed, as many images in a call as go together.
 
-        ImageError if the tower makes another number of rows than the prompt has room for.
+        upcoming: images that later steps will need; where the tower has to run, it takes what it can of them along.
+        An image that the tower fails on gets zeros, and is told by `take_failures`.
         """
         found: dict[bytes, Features] = {}
         missing: dict[bytes, ProcessedImage] = {}
@@ -82,11 +89,42 @@ class ImageEncoder:
             else:
                 missing[image.key] = image
         self.stats.image_feature_hits += len(found)
+        if missing:
+            self._add_upcoming(missing, upcoming)
         for group in _grouped(list(missing.values())):
-            for image, features in zip(group, self._encode(group), strict=True):
+            for image, features in zip(group, self._encode_or_fail(group), strict=True):
                 found[image.key] = features
-                self._store.put(image.key, features)
+                if image.key not in self._failures:
+                    self._store.put(image.key, features)
         return found
+
+    def take_failures(self) -> dict[bytes, Exception]:
+        """Images that could not be encoded since the last call, with the reason."""
+        failures, self._failures = self._failures, {}
+        return failures
+
+    def _add_upcoming(self, missing: dict[bytes, ProcessedImage], upcoming: Sequence[ProcessedImage]) -> None:
+        pixels = sum(image.pixels["pixel_values"].numel() for image in missing.values())
+        rows = sum(image.num_rows for image in missing.values())
+        for image in upcoming:
+            if image.key in missing or image.key in self._store:
+                continue
+            pixels += image.pixels["pixel_values"].numel()
+            rows += image.num_rows
+            if pixels > MAX_BATCH_PIXELS or not self._store.holds(rows * self._row_bytes):
+                return
+            missing[image.key] = image
+
+    def _encode_or_fail(self, images: list[ProcessedImage]) -> list[Features]:
+        """Where images fail together, each is tried alone, so that one does not fail the others."""
+        try:
+            return self._encode(images)
+        except Exception as error:
+            if len(images) > 1:
+                return [features for image in images for features in self._encode_or_fail([image])]
+            self._failures[images[0].key] = error
+            zeros = torch.zeros(images[0].num_rows, self._width, dtype=self._module.dtype, device=self._module.device)
+            return [Features(zeros, (zeros,) * self._num_deep)]
 
     @torch.inference_mode()
     def _encode(self, images: list[ProcessedImage]) -> list[Features]:

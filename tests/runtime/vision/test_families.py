@@ -113,12 +113,14 @@ def test_family_in_a_tiny_pool(
 ) -> None:
     """Random arrivals, aborts, evictions and preemptions."""
     rng = random.Random(3)
-    bytes_of_token = 3 * 2 * 2 * 16 * 4
-    with engine_of(
-        checkpoint(name), page_size=4, kv_cache_bytes=320 * bytes_of_token, max_num_batched_tokens=48
-    ) as engine:
+    folder, answers = checkpoint(name), answers_of(name)
+    with engine_of(folder) as engine:
         support = engine.image_support
-        assert support is not None
+    assert support is not None
+    longest = max(len(answers(support, case)[0]) for case in CASES) + MAX_TOKENS
+    bytes_of_page = 4 * 3 * 2 * 2 * 16 * 4
+    pool = (longest // 4 + 4) * bytes_of_page
+    with engine_of(folder, page_size=4, kv_cache_bytes=pool, max_num_batched_tokens=48) as engine:
         running = []
         for _ in range(60):
             case = rng.choice(CASES)
@@ -126,7 +128,7 @@ def test_family_in_a_tiny_pool(
             if rng.random() < 0.15:
                 running.pop(rng.randrange(len(running)))[1].abort()
         for case, one in running:
-            assert list(one.result().outputs[0].token_ids) == answers_of(name)(support, case)[1], case
+            assert list(one.result().outputs[0].token_ids) == answers(support, case)[1], case
         engine.check_invariants()
         assert engine.stats()["evicted_pages"] > 0
 
