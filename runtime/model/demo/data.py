@@ -1,6 +1,7 @@
-"""The mixture of all documents, as plain prompts and as chats, and their encoding.
+"""The mixture of all documents, as plain prompts and as chats, alone or several on one stem.
 
-Comes in: a seed. Goes out: an endless stream of `Document`s, the same for the same seed. Nothing is downloaded.
+Comes in: a seed. Goes out: an endless stream of `Stem`s or `Document`s, the same for the same seed. Nothing is
+downloaded.
 """
 
 from __future__ import annotations
@@ -9,32 +10,37 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from runtime.model.demo import picture_tasks as pictures
 from runtime.model.demo import question_tasks as questions
 from runtime.model.demo import record_tasks as records
 from runtime.model.demo import words
-from runtime.model.demo.document import Document
+from runtime.model.demo.document import Document, Stem
+from runtime.model.demo.scenes import draw_scene
 from runtime.model.demo.words import Dice
 
-SYSTEM, USER, ASSISTANT, END = "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"
+SYSTEM, USER, ASSISTANT, END, IMAGE = "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|image|>"
 
 MIXTURE: tuple[tuple[int, Callable[[Dice], Document]], ...] = (
-    (18, records.extraction),
+    (10, records.extraction),
     (12, records.plain_extraction),
-    (16, records.keyed_extraction),
+    (12, records.keyed_extraction),
     (5, records.several_records),
-    (5, records.shown_by_example),
+    (4, records.shown_by_example),
     (6, records.one_value),
-    (8, records.invention),
-    (14, questions.about_a_person),
+    (6, records.invention),
+    (12, questions.about_a_person),
     (4, questions.about_the_world),
-    (8, questions.arithmetic),
+    (16, questions.arithmetic),
     (5, questions.sentiment),
-    (4, questions.subject),
+    (5, questions.subject),
     (2, questions.picked),
     (2, questions.enumerated),
     (6, questions.repeated),
     (1, questions.story),
 )
+PICTURES, SHARED_TEXTS = 0.2, 0.12  # shares of the stems that are pictures, and records with several questions
+QUESTIONS_A_PICTURE = 11
+TASKS, TASK_WEIGHTS = [task for _, task in MIXTURE], [weight for weight, _ in MIXTURE]
 SYSTEM_TEXTS = (
     "You are a helpful assistant.",
     "You are a careful assistant. Answer with what was asked for and nothing else.",
@@ -53,17 +59,56 @@ GREETINGS = (
 )
 
 
-def documents(seed: str, *, held_out: bool = False) -> Iterator[Document]:
-    """Documents without end: a task of the mixture each, three in ten of them as a chat."""
+def stems(seed: str, *, held_out: bool = False) -> Iterator[Stem]:
+    """Stems without end: pictures and records with several questions each, and documents alone."""
     dice = Dice(random.Random(seed), held_out)
-    weights = [weight for weight, _ in MIXTURE]
-    tasks = [task for _, task in MIXTURE]
     while True:
-        if dice.chance(0.04):
-            yield dialogue(dice)
+        drawn = dice.rng.random()
+        if drawn < PICTURES:
+            yield picture(dice)
+        elif drawn < PICTURES + SHARED_TEXTS:
+            yield records.about_one_record(dice)
         else:
-            document = dice.rng.choices(tasks, weights)[0](dice)
-            yield as_chat(dice, document) if dice.chance(0.3) else document
+            yield Stem("", (_document(dice),))
+
+
+def documents(seed: str, *, held_out: bool = False) -> Iterator[Document]:
+    """Documents without end, text only: a task of the mixture each, three in ten of them as a chat."""
+    dice = Dice(random.Random(seed), held_out)
+    while True:
+        yield _document(dice)
+
+
+def _document(dice: Dice) -> Document:
+    if dice.chance(0.04):
+        return dialogue(dice)
+    document = dice.rng.choices(TASKS, TASK_WEIGHTS)[0](dice)
+    return as_chat(dice, document) if dice.chance(0.3) else document
+
+
+def picture(dice: Dice) -> Stem:
+    """A picture with many questions, one in four as a chat."""
+    scene = draw_scene(dice)
+    asked = tuple(pictures.questions(dice, scene, QUESTIONS_A_PICTURE))
+    if not dice.chance(0.25):
+        return Stem(IMAGE, asked, scene)
+    start = turn(SYSTEM, dice.pick(SYSTEM_TEXTS)) if dice.chance(0.4) else ""
+    chats = tuple(
+        replace(document, prompt=document.prompt.strip() + END + ASSISTANT, answer=document.answer.strip())
+        for document in asked
+    )
+    return Stem(f"{start}{USER}{IMAGE}", chats, scene)
+
+
+def of_picture_task(task: pictures.Task, seed: str, count: int) -> list[Document]:
+    """`count` held-out documents of one task about a picture each, which their prompts begin with."""
+    dice = Dice(random.Random(seed), held_out=True)
+    found: list[Document] = []
+    while len(found) < count:
+        scene = draw_scene(dice)
+        if document := task(dice, scene):
+            found.append(replace(document, prompt=IMAGE + document.prompt, scene=scene))
+    return found
 
 
 def of_task(task: Callable[[Dice], Document], seed: str, count: int) -> list[Document]:

@@ -1,4 +1,4 @@
-"""How the weights change: Muon and AdamW over float32 copies, at a rate that rises and falls.
+"""How the weights change: Muon and AdamW over float32 copies.
 
 Weights are kept in float32 by the optimisers and copied to the bfloat16 model after each step: on a CPU with bf16
 matrix units this is several times faster than float32, and it is the precision that ships.
@@ -6,46 +6,56 @@ matrix units this is several times faster than float32, and it is the precision 
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import torch
-from transformers import LlamaForCausalLM
+from torch import nn
 
+WARM_UP_STEPS = 60
 PEAK_RATE = 3e-3
-WARM_UP = 0.02  # share of the training during which the rate rises
 
 
 class Optimiser:
-    """Muon for the matrices of the layers, AdamW for the embedding and the norms, over float32 copies."""
+    """Muon for the matrices of the layers, AdamW for all other weights, over float32 copies.
 
-    def __init__(self, model: LlamaForCausalLM) -> None:
-        self.pairs = [(parameter, parameter.detach().float()) for parameter in model.parameters()]
-        embedding = model.get_input_embeddings().weight
-        matrices = [copy for parameter, copy in self.pairs if parameter.ndim == 2 and parameter is not embedding]
-        others = [copy for parameter, copy in self.pairs if parameter.ndim != 2 or parameter is embedding]
+    `parts` are modules and the factor of each one's learning rate.
+    """
+
+    def __init__(self, parts: list[tuple[nn.Module, float]]) -> None:
+        self.pairs: list[tuple[nn.Parameter, torch.Tensor]] = []
+        matrices: list[dict[str, Any]] = []
+        others: list[dict[str, Any]] = []
+        for module, factor in parts:
+            inner = {id(linear.weight) for linear in module.modules() if isinstance(linear, nn.Linear)}
+            inner -= {id(embedding.weight) for embedding in module.modules() if isinstance(embedding, nn.Embedding)}
+            pairs = [(parameter, parameter.detach().float().clone()) for parameter in module.parameters()]
+            self.pairs += pairs
+            for groups, is_matrix in ((matrices, True), (others, False)):
+                copies = [copy for parameter, copy in pairs if (id(parameter) in inner) == is_matrix]
+                groups.append({"params": copies, "factor": factor})
         self.parts: list[torch.optim.Optimizer] = [
             torch.optim.Muon(matrices, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.0),
         ]
 
     def step(self, rate: float) -> None:
-        """One update at this learning rate from the model's gradients, which are cleared."""
+        """One update at this learning rate from the gradients, which are cleared; weights without one stay."""
         for parameter, copy in self.pairs:
             copy.grad = None if parameter.grad is None else parameter.grad.float()
             parameter.grad = None
         torch.nn.utils.clip_grad_norm_([copy for _, copy in self.pairs], 1.0)
         for part in self.parts:
             for group in part.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["factor"]
             part.step()
         with torch.no_grad():
             for parameter, copy in self.pairs:
                 parameter.copy_(copy)
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         return {"weights": [copy for _, copy in self.pairs], "parts": [part.state_dict() for part in self.parts]}
 
-    def load(self, state: dict[str, list]) -> None:
+    def load(self, state: dict[str, Any]) -> None:
         with torch.no_grad():
             for (parameter, copy), saved in zip(self.pairs, state["weights"], strict=True):
                 copy.copy_(saved)
@@ -54,9 +64,6 @@ class Optimiser:
             part.load_state_dict(saved)
 
 
-def learning_rate(progress: float) -> float:
-    """Rises, then falls along a cosine to a hundredth. `progress` is 0..1."""
-    if progress < WARM_UP:
-        return PEAK_RATE * progress / WARM_UP
-    falling = (progress - WARM_UP) / (1 - WARM_UP)
-    return PEAK_RATE * (0.01 + 0.99 * (1 + math.cos(math.pi * falling)) / 2)
+def learning_rate(step: int, remaining: float) -> float:
+    """Rises over the first steps, stays, falls to nothing at the end. `remaining` is the share of the fall to come."""
+    return PEAK_RATE * min(1.0, (step + 1) / WARM_UP_STEPS) * min(1.0, max(0.0, remaining))

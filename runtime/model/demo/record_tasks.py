@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 from runtime.model.demo import words
-from runtime.model.demo.document import Document
+from runtime.model.demo.document import Document, Stem
 from runtime.model.demo.records import KINDS, PERSON, Facts, Kind, Record, aliased, draw_record
 from runtime.model.demo.words import Dice
 
@@ -113,6 +114,24 @@ def keyed_extraction(dice: Dice) -> Document:
     return answered(dice, "keyed records", _keyed_prompt(dice, record.kind.noun, record.text, value), value)
 
 
+def about_one_record(dice: Dice) -> Stem:
+    """One text with several questions: its record, some of its facts, single values."""
+    record = draw_record(dice, most_extras=5)
+    label, gap = dice.pick((("Text: ", "\n"), ("", "\n"), ("", "\n\n")))
+    noun, values = record.kind.noun, record.values
+    whole = [f"{noun.title()}:", f"{_request(dice, noun)}\n", f"{_request(dice, noun)}\nJSON:", "JSON:"]
+    branches = [answered(dice, "records", dice.pick(whole), values)]
+    for _ in range(dice.number(2, 4)):
+        names = aliased(dice, record, 0.4)
+        some = {names[field]: values[field] for field in dice.some(list(values), 1, 6)}
+        keys = ", ".join(some)
+        asks = [f"Keys: {keys}\nJSON:", f"Return a JSON object with the keys {words.listed(list(some))}.\n"]
+        branches.append(answered(dice, "keyed records", dice.pick(asks), some))
+    single = dice.some([field for field in values if _is_single(values[field])], 0, 4)
+    branches.extend(_value_of(dice, field, values[field]) for field in single)
+    return Stem(f"{label}{record.text}{gap}", tuple(branches))
+
+
 def several_records(dice: Dice) -> Document:
     """Two to six records of one kind, as an array."""
     kind = dice.pick(KINDS)
@@ -145,11 +164,18 @@ def shown_by_example(dice: Dice) -> Document:
 def one_value(dice: Dice) -> Document:
     """One fact of a record, not as JSON."""
     record: Record = draw_record(dice)
-    fields = [field for field, value in record.values.items() if isinstance(value, str | int | float)]
-    field = dice.pick([field for field in fields if not isinstance(record.values[field], bool)])
+    field = dice.pick([field for field, value in record.values.items() if _is_single(value)])
+    document = _value_of(dice, field, record.values[field])
+    return replace(document, prompt=f"{record.text}\n{document.prompt}")
+
+
+def _is_single(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _value_of(dice: Dice, field: str, value: str | int | float) -> Document:
     label = dice.pick([field, field.replace("_", " ").title()])
-    answer = str(record.values[field])
-    return Document("values", f"{record.text}\n{label}:", f" {answer}" if dice.chance(0.7) else answer)
+    return Document("values", f"{label}:", f" {value}" if dice.chance(0.7) else str(value))
 
 
 def invention(dice: Dice) -> Document:

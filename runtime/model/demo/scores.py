@@ -1,22 +1,36 @@
-"""How good the model is, on documents whose names and values it never saw.
+"""How good the model is, on documents whose names and values, and scenes whose contents, it never saw.
 
+`python -m runtime.model.demo.scores DIR` prints the scores of a model's folder.
 Comes in: a model and its tokenizer. Goes out: a share of right answers for each task. An answer is right when it is
 equal as JSON, where the task is JSON, and else equal as text without the white space around it; its end token counts.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
+from runtime.model.demo import picture_tasks as pictures
 from runtime.model.demo import question_tasks as questions
 from runtime.model.demo import record_tasks as records
-from runtime.model.demo.data import of_task
+from runtime.model.demo.data import IMAGE, of_picture_task, of_task
 from runtime.model.demo.document import Document
+from runtime.model.demo.network import IMAGE_TOKENS
+from runtime.model.demo.patch_labels import pixels_of
 from runtime.model.demo.words import Dice
 
 SCORED: dict[str, Callable[[Dice], Document]] = {
@@ -34,6 +48,11 @@ SCORED: dict[str, Callable[[Dice], Document]] = {
 }
 
 
+SCORED_PICTURES: dict[str, pictures.Task] = {
+    f"pictures: {name}": pictures.QUESTIONS[name] for name in pictures.QUESTIONS
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """`right` of `count` answers to a task."""
@@ -43,12 +62,23 @@ class Score:
     count: int
 
 
-def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int = 200) -> list[Score]:
-    """The score of each task, over `count` documents of each, greedily answered."""
+def load_model(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """A saved model, one that sees or one that does not, in float32, and its tokenizer."""
+    sees = hasattr(AutoConfig.from_pretrained(folder), "vision_config")
+    auto = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    model: Any = auto.from_pretrained(folder, dtype=torch.float32)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+
+
+def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, count: int = 200) -> list[Score]:
+    """The score of each task, over `count` documents of each, greedily answered; of pictures if the model sees."""
+    drawn = {name: of_task(task, f"score {name}", count) for name, task in SCORED.items()}
+    if hasattr(model.config, "vision_config"):
+        drawn |= {name: of_picture_task(task, f"score {name}", count) for name, task in SCORED_PICTURES.items()}
     scores = []
-    for name, task in SCORED.items():
-        asked = of_task(task, f"score {name}", count)
-        given = answers(model, tokenizer, [document.prompt for document in asked])
+    for name, asked in drawn.items():
+        given = answers(model, tokenizer, asked)
         right = sum(is_right(document, text) for document, text in zip(asked, given, strict=True))
         scores.append(Score(name, right, count))
         print(f"{name}: {right} of {count}", flush=True)
@@ -56,21 +86,20 @@ def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: 
 
 
 def answers(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str], batch_size: int = 50
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, asked: Sequence[Document], batch_size: int = 50
 ) -> list[str]:
     """The model's greedy answers, in order; one that does not end within 512 tokens stays unfinished."""
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    given = [""] * len(prompts)
+    order = sorted(range(len(asked)), key=lambda index: len(asked[index].prompt))
+    given = [""] * len(asked)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        inputs = tokenizer([prompts[row] for row in rows], return_tensors="pt", padding=True).to(model.device)
+        prompts = [asked[row].prompt.replace(IMAGE, IMAGE * IMAGE_TOKENS) for row in rows]
+        inputs = dict(tokenizer(prompts, return_tensors="pt", padding=True, return_token_type_ids=False))
+        if scenes := [scene for row in rows if (scene := asked[row].scene)]:
+            inputs["pixel_values"] = pixels_of(scenes).to(model.dtype)
+        inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
         with torch.inference_mode():
-            output = model.generate(  # type: ignore[misc]
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                do_sample=False,
-                max_new_tokens=512,
-            )
+            output = model.generate(**inputs, do_sample=False, max_new_tokens=512)  # type: ignore[operator]
         for row, text in zip(rows, tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :]), strict=True):
             given[row] = text.split(tokenizer.eos_token)[0] if tokenizer.eos_token in text else text
     return given
@@ -85,3 +114,15 @@ def is_right(document: Document, text: str) -> bool:
     except ValueError:
         return False
     return isinstance(expected, dict | list) and bool(given == expected)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Print the scores of an embedded model.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--count", type=int, default=200, help="documents of each task")
+    arguments = parser.parse_args()
+    measure(*load_model(arguments.folder), arguments.count)
+
+
+if __name__ == "__main__":
+    main()

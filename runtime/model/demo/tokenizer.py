@@ -1,6 +1,6 @@
-"""The model's own tokenizer: byte-level BPE, learned from the documents it will read.
+"""The model's own tokenizer: byte-level BPE, learned from the texts it will read.
 
-Comes in: documents. Goes out: a Hugging Face fast tokenizer with its chat template. Any text survives the round trip,
+Comes in: texts. Goes out: a Hugging Face fast tokenizer with its chat template. Any text survives the round trip,
 since every byte has a token. Digits are single tokens; runs of punctuation with the white space between them (`": "`,
 `", "`, `{\\n  "`) may become one.
 """
@@ -13,11 +13,10 @@ from collections.abc import Iterable
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from runtime.model.demo.data import ASSISTANT, END, SYSTEM, USER
-from runtime.model.demo.document import Document
+from runtime.model.demo.data import ASSISTANT, END, IMAGE, SYSTEM, USER
 
 BEGIN, PAD = "<|begin|>", "<|pad|>"
-SPECIAL_TOKENS = [PAD, BEGIN, END, SYSTEM, USER, ASSISTANT]
+SPECIAL_TOKENS = [PAD, BEGIN, END, SYSTEM, USER, ASSISTANT, IMAGE]
 VOCABULARY_SIZE = 2048
 CONTEXT_LENGTH = 2048
 
@@ -37,13 +36,20 @@ CHAT_TEMPLATE = (
     "{% if message['role'] not in ['system', 'user', 'assistant'] %}"
     "{{ raise_exception('the roles of this model are system, user and assistant, not ' + message['role']) }}"
     "{% endif %}"
-    "{{ '<|' + message['role'] + '|>' + (message['content'] | trim) + eos_token }}"
+    "{% if message['content'] is string %}{% set content = message['content'] %}{% else %}{% set content %}"
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<|image|>"
+    "{% elif part['type'] == 'text' %}{{ part['text'] }}"
+    "{% else %}{{ raise_exception('this model takes text and images, not ' + part['type']) }}{% endif %}"
+    "{% endfor %}"
+    "{% endset %}{% endif %}"
+    "{{ '<|' + message['role'] + '|>' + (content | trim) + eos_token }}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 
 
-def learn_tokenizer(documents: Iterable[Document]) -> PreTrainedTokenizerFast:
+def learn_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """A tokenizer of `VOCABULARY_SIZE` tokens; the special ones come first, in the order of `SPECIAL_TOKENS`."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -59,7 +65,6 @@ def learn_tokenizer(documents: Iterable[Document]) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = (f"{document.prompt}\n{document.answer}" for document in documents)
     tokenizer.train_from_iterator((part for text in texts for part in SPECIAL.split(text)), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BEGIN} $A",
@@ -71,20 +76,9 @@ def learn_tokenizer(documents: Iterable[Document]) -> PreTrainedTokenizerFast:
         bos_token=BEGIN,
         eos_token=END,
         pad_token=PAD,
-        additional_special_tokens=[SYSTEM, USER, ASSISTANT],
+        additional_special_tokens=[SYSTEM, USER, ASSISTANT, IMAGE],
         chat_template=CHAT_TEMPLATE,
         model_max_length=CONTEXT_LENGTH,
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
-
-
-def encode(tokenizer: PreTrainedTokenizerFast, documents: list[Document]) -> list[tuple[list[int], int]]:
-    """Token ids of each whole document, and how many of them are its prompt.
-
-    Prompt and answer are encoded apart, as they are when a model answers: no token spans the two.
-    """
-    prompts = tokenizer([document.prompt for document in documents])["input_ids"]
-    answers = tokenizer([document.answer for document in documents], add_special_tokens=False)["input_ids"]
-    end = tokenizer.eos_token_id
-    return [(prompt + answer + [end], len(prompt)) for prompt, answer in zip(prompts, answers, strict=True)]

@@ -1,194 +1,178 @@
-"""Makes the embedded model: `python -m runtime.model.demo.train --out DIR --minutes 20`.
+"""Makes the embedded model: `python -m runtime.model.demo.train --out DIR --minutes 80 --finish 20`.
 
-Comes in: a seed and a time. Goes out: a folder in Hugging Face format, with the scores in its model card. Trains on the
-GPU if there is one. Stopped and started again with the same `--out`, it goes on from its last checkpoint, which lies
-beside DIR and is removed at the end. Every minute DIR holds a model that loads; its scores are measured at the end.
+Comes in: a seed and a time. Goes out: DIR, a folder in Hugging Face format, with the scores in its model card. First
+the tower learns to say what each patch of a picture shows, then the whole model learns to answer. The learning rate
+stays, and falls over the last `--finish` minutes. Trains on the GPU if there is one.
 
-On cores that others use too, set `OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0`: threads that wait busily for each other
-cost several times the work.
+Every few minutes DIR holds a model that loads, and a checkpoint lies beside it. `--resume` goes on from it. A training
+that came to its end can be made longer too: with more `--minutes`, `--resume` goes on from where the rate began to
+fall.
+
+`--compile` (needs a C++ compiler on a CPU) takes a minute or two at the start and is half as fast again. On cores that
+others use too, set `OMP_WAIT_POLICY=PASSIVE`: threads that wait busily for each other cost several times the work.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
+import random
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
 import torch
-from torch.nn import functional
-from transformers import AttentionInterface, GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AttentionInterface, PreTrainedTokenizerFast
 
-from runtime.model.demo.batches import batches, longest_document
+from runtime.model.demo.batches import WIDTHS, Batch, batches
 from runtime.model.demo.card import write_card
-from runtime.model.demo.data import documents
+from runtime.model.demo.checkpoint import Progress, checkpoint_path, load_checkpoint, save_checkpoint
+from runtime.model.demo.data import stems
+from runtime.model.demo.learning import answer_step, look_step, right_answers
+from runtime.model.demo.network import TOWER_WIDTH, new_model, new_processor, short_row_attention
 from runtime.model.demo.optimiser import Optimiser, learning_rate
-from runtime.model.demo.scores import measure
-from runtime.model.demo.tokenizer import CONTEXT_LENGTH, learn_tokenizer
+from runtime.model.demo.patch_labels import PatchHead
+from runtime.model.demo.scenes import draw_scene
+from runtime.model.demo.scores import load_model, measure
+from runtime.model.demo.tokenizer import learn_tokenizer
+from runtime.model.demo.words import Dice
 
-CHECKPOINT_SECONDS = 60.0
-
-
-def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """The model, with random weights, in bfloat16."""
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=256,
-        intermediate_size=512,
-        num_hidden_layers=5,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=CONTEXT_LENGTH,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    model = LlamaForCausalLM(config).bfloat16()
-    model.generation_config = GenerationConfig(
-        bos_token_id=config.bos_token_id,
-        eos_token_id=config.eos_token_id,
-        pad_token_id=config.pad_token_id,
-        do_sample=False,
-        max_new_tokens=256,
-    )
-    return model
+TOWER_FACTOR = 0.3  # of the learning rate, for the tower once the answers are learned
+LOOK_PICTURES, LOOK_BATCH = 120_000, 64  # pictures that the tower sees before the first answer, and in one step
+BATCHES_A_STEP = {"cpu": 2, "cuda": 4}
+FIRST_LENGTH, ALL_LENGTHS_FROM = 64, 8_000_000  # the longest document at first, and the tokens until all are read
+STREAM_STEPS = 50  # steps that read one stream of documents: a resumed training begins a new one
+SAVE_SECONDS = 180.0
+CHECK_SECONDS = 300.0
+TOKENIZER_STEMS, CHECK_BATCHES = 12_000, 8
 
 
-def short_row_attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float,
-    **_: object,
-) -> tuple[torch.Tensor, None]:
-    """Plain causal attention: on a CPU, over rows this short, the backward pass is three times as fast as sdpa's.
+class Training:
+    """One training: the model, what changes it, how far it came."""
 
-    `query` [B, H, T, D], `key` and `value` [B, H_kv, T, D]; returns [B, T, H, D].
-    """
-    batch, heads, length, width = query.shape
-    repeats = heads // key.shape[1]
-    later = torch.full((length, length), -1e4, dtype=query.dtype, device=query.device).triu(1)
-    query = query.reshape(batch * heads, length, width) * scaling
-    key, value = (part.repeat_interleave(repeats, 1).reshape(batch * heads, length, width) for part in (key, value))
-    scores = torch.baddbmm(later, query, key.transpose(1, 2))
-    mixed = torch.softmax(scores, -1) @ value
-    return mixed.view(batch, heads, length, width).transpose(1, 2), None
+    def __init__(self, out: Path, minutes: float, finish: float, seed: int, resume: bool, compiled: bool) -> None:
+        self.out, self.minutes, self.finish, self.seed = out, minutes, finish, seed
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(seed)
+        if resume and checkpoint_path(out, "steady").exists():  # the weights fit only the tokenizer they grew up with
+            self.tokenizer = PreTrainedTokenizerFast.from_pretrained(out)
+        else:
+            self.tokenizer = learn_tokenizer(_texts(seed))
+        with self.device:
+            self.model = new_model(self.tokenizer)
+        self.head = PatchHead(TOWER_WIDTH).to(self.device)
+        inner = self.model.model
+        parts = [(inner.language_model, 1.0), (inner.multi_modal_projector, 1.0)]
+        self.optimiser = Optimiser([*parts, (inner.vision_tower, TOWER_FACTOR), (self.head, TOWER_FACTOR)])
+        found = load_checkpoint(out, self.optimiser, minutes, self.device) if resume else None
+        self.progress = found or Progress()
+        if found:
+            print(f"goes on from step {found.steps}, minute {found.seconds / 60:.1f}", flush=True)
+        if self.device.type == "cpu":
+            AttentionInterface.register("short_rows", short_row_attention)
+            self.model.set_attn_implementation("short_rows")
+        if compiled:
+            inner.language_model.compile(dynamic=False)
 
+    @property
+    def remaining(self) -> float:
+        """Share of the fall of the learning rate that is still to come: 1 before it begins."""
+        left = self.minutes * 60 - self.progress.seconds
+        return min(1.0, left / (self.finish * 60)) if self.finish else float(left > 0)
 
-def train_step(model: LlamaForCausalLM, step_batches: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
-    """Adds the gradients of one step; returns the mean loss of an answer token, in nats. Prompts are not learned."""
-    total = sum(int(is_answer.sum()) for _, is_answer in step_batches)
-    loss_sum = 0.0
-    for ids, is_answer in step_batches:
-        ids, is_answer = ids.to(model.device), is_answer.to(model.device)[:, 1:]
-        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-        logits = model.lm_head(hidden[is_answer]).float()
-        loss = functional.cross_entropy(logits, ids[:, 1:][is_answer], reduction="sum")
-        (loss / total).backward()
-        loss_sum += loss.item()
-    return loss_sum / total
+    def run(self) -> None:
+        """Learns until the time is over; saves now and then, and at the end."""
+        started = time.perf_counter() - self.progress.seconds
+        saved_at = checked_at = self.progress.seconds
+        held_out = list(islice(batches(self.tokenizer, stems(f"{self.seed} check", held_out=True)), CHECK_BATCHES))
+        for said in self.steps():
+            self.progress.seconds = time.perf_counter() - started
+            if self.progress.seconds - saved_at > SAVE_SECONDS:
+                saved_at = self.progress.seconds
+                print(f"{self.progress.seconds / 60:.1f} of {self.minutes:g} min: {said}", flush=True)
+                self.save()
+            if self.progress.steps and self.progress.seconds - checked_at > CHECK_SECONDS:
+                checked_at = self.progress.seconds
+                self.check(held_out)
+        self.save()
 
+    def steps(self) -> Iterator[str]:
+        """Takes steps, first those of the tower alone; says after each how it went."""
+        while self.remaining > 0 and self.progress.pictures < LOOK_PICTURES:
+            yield self.look()
+        while self.remaining > 0:
+            stream = self.stream()
+            for _ in range(STREAM_STEPS):
+                if self.remaining > 0:
+                    yield self.answer(list(islice(stream, BATCHES_A_STEP[self.device.type])))
 
-@dataclass(slots=True)
-class Progress:
-    """How far a training has come: steps, seconds at work, tokens read, tokens of the longest document."""
+    def look(self) -> str:
+        dice = Dice(random.Random(f"{self.seed} look {self.progress.look_steps}"))
+        right = look_step(self.model, self.head, [draw_scene(dice) for _ in range(LOOK_BATCH)])
+        self.optimiser.step(learning_rate(self.progress.look_steps, self.remaining) / TOWER_FACTOR)
+        self.progress.look_steps += 1
+        self.progress.pictures += LOOK_BATCH
+        shares = " ".join(f"{share:.0%}" for share in right.tolist())
+        return f"{self.progress.pictures} pictures, right labels {shares}"
 
-    step: int = 0
-    seconds: float = 0.0
-    tokens: int = 0
-    longest: int = 0
+    def stream(self) -> Iterator[Batch]:
+        """The batches of the next steps: of short documents first, from which copying is learned soonest."""
+        growing = min(1.0, self.progress.tokens / ALL_LENGTHS_FROM)
+        longest = max(128, int(FIRST_LENGTH * (WIDTHS[-1] / FIRST_LENGTH) ** growing))
+        return batches(self.tokenizer, stems(f"{self.seed} step {self.progress.steps}"), longest)
 
+    def answer(self, step_batches: list[Batch]) -> str:
+        loss = answer_step(self.model, self.head, step_batches)
+        self.optimiser.step(learning_rate(self.progress.steps, self.remaining))
+        self.progress.steps += 1
+        for batch in step_batches:
+            self.progress.tokens += int((batch.stem >= 0).sum())
+            self.progress.longest = max(self.progress.longest, int(batch.positions.max()) + 1)
+        return f"step {self.progress.steps}, {self.progress.tokens / 1e6:.2f} M tokens, loss {loss:.3f}"
 
-def train(out: Path, minutes: float, seed: int) -> None:
-    """Trains for `minutes` in all, with those before an interruption; leaves model, tokenizer and card in `out`."""
-    checkpoint = out.with_name(out.name + ".checkpoint.pt")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.manual_seed(seed)
-    if checkpoint.exists():  # the weights fit only the tokenizer that they were saved with
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(out)
-    else:
-        tokenizer = learn_tokenizer(islice(documents(f"{seed} tokenizer"), 20_000))
-    with device:
-        model = new_model(tokenizer)
-    optimiser, progress = Optimiser(model), Progress()
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device)
-        optimiser.load(saved["optimiser"])
-        progress = Progress(**saved["progress"])
-        print(f"goes on from step {progress.step} of {checkpoint}")
-    if device.type == "cpu":
-        AttentionInterface.register("short_rows", short_row_attention)
-        model.set_attn_implementation("short_rows")
-    saved_at = progress.seconds
-    for loss in steps(model, tokenizer, optimiser, progress, minutes * 60, seed):
-        print(
-            f"\r{progress.seconds / 60:5.1f} of {minutes:g} min, step {progress.step}, loss {loss:.3f}",
-            end="",
-            flush=True,
-        )
-        if progress.seconds - saved_at > CHECKPOINT_SECONDS:
-            saved_at = progress.seconds
-            save(model, tokenizer, out)
-            torch.save({"optimiser": optimiser.state(), "progress": asdict(progress)}, checkpoint)
-    print()
-    save(model, tokenizer, out)
-    model.set_attn_implementation("sdpa")
-    scores = measure(model, tokenizer)
-    write_card(
-        out,
-        scores,
-        parameters=model.num_parameters(),
-        steps=progress.step,
-        minutes=progress.seconds / 60,
-        tokens=progress.tokens,
-        longest=progress.longest,
-        seed=seed,
-    )
-    checkpoint.unlink(missing_ok=True)
+    def check(self, held_out: list[Batch]) -> None:
+        """Prints the share of held-out documents of each task that would be answered exactly."""
+        right, count = right_answers(self.model, held_out)
+        print("  " + ", ".join(f"{task} {right[task] / count[task]:.0%}" for task in sorted(count)), flush=True)
 
-
-def steps(
-    model: LlamaForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
-    optimiser: Optimiser,
-    progress: Progress,
-    seconds: float,
-    seed: int,
-) -> Iterator[float]:
-    """Takes steps until `progress`, which it moves on, has come to `seconds`; gives the smoothed loss after each."""
-    smoothed = math.nan
-    while progress.seconds < seconds:
-        started = time.perf_counter()
-        share = progress.seconds / seconds
-        step_batches = batches(tokenizer, f"{seed} step {progress.step}", longest_document(share))
-        loss = train_step(model, step_batches)
-        optimiser.step(learning_rate(share))
-        smoothed = loss if math.isnan(smoothed) else 0.95 * smoothed + 0.05 * loss
-        progress.step += 1
-        progress.tokens += sum(int((ids != tokenizer.pad_token_id).sum()) for ids, _ in step_batches)
-        progress.longest = max(progress.longest, *(ids.shape[1] for ids, _ in step_batches))
-        progress.seconds += time.perf_counter() - started
-        yield smoothed
+    def save(self) -> None:
+        """The model's folder, and the checkpoint that a resumed training goes on from."""
+        self.model.save_pretrained(self.out)
+        (self.out / "model.safetensors").chmod(0o644)  # written for its owner only
+        new_processor(self.tokenizer).save_pretrained(self.out)
+        kind = "steady" if self.remaining == 1.0 else "finishing"
+        save_checkpoint(checkpoint_path(self.out, kind), self.optimiser, self.progress, self.minutes)
 
 
-def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+def _texts(seed: int) -> Iterator[str]:
+    """What the tokenizer is learned from."""
+    for stem in islice(stems(f"{seed} tokenizer"), TOKENIZER_STEMS):
+        for document in stem.branches:
+            yield f"{stem.prompt}{document.prompt}\n{document.answer}"
+
+
+def finish_folder(out: Path, progress: Progress, seed: int, count: int = 200) -> None:
+    """Measures the saved model and writes its card."""
+    model, tokenizer = load_model(out)
+    write_card(out, measure(model, tokenizer, count), progress, parameters=model.num_parameters(), seed=seed)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the embedded model.")
     parser.add_argument("--out", type=Path, required=True, help="folder that the model is written to")
-    parser.add_argument("--minutes", type=float, default=20.0, help="time to train, without the scores at the end")
+    parser.add_argument("--minutes", type=float, default=80.0, help="time to train, without the scores at the end")
+    parser.add_argument("--finish", type=float, default=20.0, help="the last minutes, in which the learning rate falls")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint beside the folder")
+    parser.add_argument("--compile", action="store_true", help="compile the Llama first (torch.compile)")
     arguments = parser.parse_args()
-    train(arguments.out, arguments.minutes, arguments.seed)
+    if not arguments.resume and checkpoint_path(arguments.out, "steady").exists():
+        parser.error(f"{checkpoint_path(arguments.out, 'steady')} exists: go on with --resume, or remove it")
+    training = Training(
+        arguments.out, arguments.minutes, arguments.finish, arguments.seed, arguments.resume, arguments.compile
+    )
+    training.run()
+    finish_folder(arguments.out, training.progress, arguments.seed)
 
 
 if __name__ == "__main__":

@@ -1,88 +1,133 @@
-"""The training loop's parts: the attention against sdpa, the batches, and that a few steps learn and can be resumed."""
+"""The training: the attention against sdpa, the rate, the pictures against the processor, and going on after a stop."""
 
 from __future__ import annotations
 
-import copy
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from runtime.model.demo import PATH
 from runtime.model.demo import train as training
-from runtime.model.demo.batches import BATCH_TOKENS, batches
-from runtime.model.demo.optimiser import PEAK_RATE, Optimiser, learning_rate
-from runtime.model.demo.scores import Score
-from runtime.model.demo.train import new_model, short_row_attention, train, train_step
-
-TOKENIZER = AutoTokenizer.from_pretrained(PATH)
+from runtime.model.demo.checkpoint import Progress
+from runtime.model.demo.data import of_picture_task, stems
+from runtime.model.demo.network import GRID, IMAGE_TOKENS, new_model, new_processor, short_row_attention, tower_states
+from runtime.model.demo.optimiser import PEAK_RATE, WARM_UP_STEPS, Optimiser, learning_rate
+from runtime.model.demo.patch_labels import PatchHead, pixels_of
+from runtime.model.demo.picture_tasks import QUESTIONS
+from runtime.model.demo.scenes import paint
+from runtime.model.demo.scores import Score, answers
+from runtime.model.demo.train import Training, finish_folder
+from tests.runtime.model.demo.tiny import tokenizer
 
 
 def test_attention_equals_sdpa() -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(2, 4, 17, 8), torch.randn(2, 2, 17, 8), torch.randn(2, 2, 17, 8)
-    ours, _ = short_row_attention(torch.nn.Module(), query, key, value, None, scaling=8**-0.5)
-    oracle = functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
-    torch.testing.assert_close(ours, oracle.transpose(1, 2))
+    mask = torch.full((2, 1, 17, 17), -1e4).triu(1)
+    for given in (None, mask):
+        ours, _ = short_row_attention(torch.nn.Module(), query, key, value, given, scaling=8**-0.5)
+        oracle = functional.scaled_dot_product_attention(query, key, value, attn_mask=given, enable_gqa=True)
+        torch.testing.assert_close(ours, oracle.transpose(1, 2))
 
 
-def test_batches_hold_every_answer_and_little_else() -> None:
-    made = batches(TOKENIZER, "some step", 200)
-    again = batches(TOKENIZER, "some step", 200)
-    assert all(torch.equal(one[0], other[0]) for one, other in zip(made, again, strict=True))
-    for ids, is_answer in made:
-        assert ids.shape[1] <= 200
-        assert len(ids) == 1 or ids.numel() <= BATCH_TOKENS
-        assert (ids[:, 0] == TOKENIZER.bos_token_id).all()
-        assert not is_answer[:, 0].any()
-        assert ((ids == TOKENIZER.eos_token_id) & is_answer).sum() == len(ids)
-        assert not ((ids == TOKENIZER.pad_token_id) & is_answer).any()
+def test_the_rate_rises_stays_and_falls() -> None:
+    assert 0 < learning_rate(0, 1.0) < PEAK_RATE / 10
+    assert learning_rate(WARM_UP_STEPS, 1.0) == learning_rate(9999, 1.0) == PEAK_RATE
+    assert learning_rate(9999, 0.5) == pytest.approx(PEAK_RATE / 2)
+    assert learning_rate(9999, 0.0) == 0.0
 
 
-def test_the_rate_rises_and_falls() -> None:
-    assert learning_rate(0.0) == 0.0
-    assert learning_rate(0.02) == pytest.approx(PEAK_RATE)
-    assert learning_rate(1.0) == pytest.approx(PEAK_RATE / 100)
-    assert learning_rate(0.3) > learning_rate(0.6)
+def test_the_optimiser_takes_every_weight_once() -> None:
+    model = new_model(tokenizer())
+    optimiser = Optimiser([(model, 1.0)])
+    held = [id(parameter) for parameter, _ in optimiser.pairs]
+    assert len(held) == len(set(held)) == len(list(model.parameters()))
+    in_parts = sum(len(group["params"]) for part in optimiser.parts for group in part.param_groups)
+    assert in_parts == len(held)
 
 
-def test_steps_lower_the_loss_and_a_saved_state_goes_on_alike() -> None:
+def test_the_model_fits_the_package() -> None:
+    assert sum(parameter.numel() for parameter in new_model(tokenizer()).parameters()) * 2 <= 16_000_000
+
+
+def test_pixels_and_states_are_those_of_transformers() -> None:
     torch.manual_seed(0)
-    model = new_model(TOKENIZER)
-    optimiser = Optimiser(model)
-    step = batches(TOKENIZER, "learn", 60)[-1:]
-    losses = []
-    for _ in range(4):
-        losses.append(train_step(model, step))
-        optimiser.step(1e-3)
-    assert losses[-1] < losses[0] - 0.5
-    saved = copy.deepcopy(optimiser.state())
-    resumed = new_model(TOKENIZER)
-    other = Optimiser(resumed)
-    other.load(saved)
-    for one, two in ((model, optimiser), (resumed, other)):
-        train_step(one, step)
-        two.step(1e-3)
-    for parameter, twin in zip(model.parameters(), resumed.parameters(), strict=True):
-        torch.testing.assert_close(parameter, twin)
+    model = new_model(tokenizer()).float()
+    scenes = [stem.scene for stem in islice(stems("pixels"), 60) if stem.scene]
+    processor = new_processor(tokenizer())
+    given = processor(images=[paint(scene) for scene in scenes], text=["<|image|>"] * len(scenes), return_tensors="pt")
+    torch.testing.assert_close(pixels_of(scenes), given["pixel_values"], atol=1e-5, rtol=0)
+    assert (given["input_ids"] == model.config.image_token_id).sum() == IMAGE_TOKENS * len(scenes)
+    with torch.inference_mode():
+        rows = model.get_image_features(pixel_values=pixels_of(scenes)).pooler_output
+        ours = model.model.multi_modal_projector(tower_states(model, pixels_of(scenes)))
+    torch.testing.assert_close(torch.stack(list(rows)), ours)
 
 
-def test_an_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+def test_the_head_counts_what_it_guesses_right() -> None:
+    head = PatchHead(8)
+    labels = torch.zeros(1, GRID**2, 5, dtype=torch.int64)
+    labels[0, 3, 0] = 2
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.zero_()
+        head.bias[2] = 1.0
+    _, right = head.loss(torch.randn(1, GRID**2, 8), labels)
+    assert right[0] == 1.0
 
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LOOK_PICTURES": 8, "LOOK_BATCH": 8, "TOKENIZER_STEMS": 300, "CHECK_BATCHES": 1}.items():
+        monkeypatch.setattr(training, name, value)
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
+
+
+def test_a_stopped_training_goes_on_and_the_folder_is_whole(tmp_path: Path, short: None, capsys) -> None:
     out = tmp_path / "model"
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(training, "measure", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        train(out, minutes=0.001, seed=1)
-    checkpoint = tmp_path / "model.checkpoint.pt"
-    assert checkpoint.exists()
+    first = Training(out, minutes=10.0, finish=5.0, seed=1, resume=False, compiled=False)
+    for _ in zip(range(2), first.steps(), strict=False):
+        pass
+    first.save()
+    again = Training(out, minutes=10.0, finish=5.0, seed=1, resume=True, compiled=False)
+    assert "goes on from step 1" in capsys.readouterr().out
+    assert (again.progress.pictures, again.progress.steps) == (8, 1)
+    for (parameter, copy), (twin, _) in zip(first.optimiser.pairs, again.optimiser.pairs, strict=True):
+        assert torch.equal(parameter, twin)
+        assert torch.equal(copy.bfloat16(), twin.bfloat16())
+    next(again.steps())
+    assert again.progress.steps == 2
+
+    model, processor = AutoModelForImageTextToText.from_pretrained(out), AutoProcessor.from_pretrained(out)
+    assert processor.image_token == "<|image|>"
+    (document,) = of_picture_task(QUESTIONS["counts"], "one", 1)
+    assert document.scene
+    inputs = processor(images=paint(document.scene), text=document.prompt, return_tensors="pt").to(model.dtype)
+    output = model.generate(**inputs, max_new_tokens=8, do_sample=False)
+    text = processor.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :])
+    assert answers(model, processor.tokenizer, [document])[0].startswith(text.split("<|end|>")[0])
+
+
+def test_a_longer_training_goes_on_from_before_the_rate_fell(tmp_path: Path, short: None) -> None:
+    out = tmp_path / "model"
+    first = Training(out, minutes=1.0, finish=0.5, seed=1, resume=False, compiled=False)
+    first.progress = Progress(look_steps=1, pictures=8, steps=7, seconds=20.0)
+    first.save()
+    first.progress = Progress(look_steps=1, pictures=8, steps=9, seconds=40.0)
+    first.save()
+    same = Training(out, minutes=1.0, finish=0.5, seed=1, resume=True, compiled=False)
+    longer = Training(out, minutes=3.0, finish=0.5, seed=1, resume=True, compiled=False)
+    assert (same.progress.steps, longer.progress.steps) == (9, 7)
+
+
+def test_the_card_states_scores_and_figures(tmp_path: Path, short: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "model"
+    Training(out, minutes=1.0, finish=0.5, seed=1, resume=False, compiled=False).save()
     monkeypatch.setattr(training, "measure", lambda *_: [Score("records", 3, 4)])
-    train(out, minutes=0.02, seed=1)
-    assert "goes on from step" in capsys.readouterr().out
-    assert not checkpoint.exists()
-    assert "| records | 3 | 4 | 75.0% |" in (out / "README.md").read_text()
-    assert AutoModelForCausalLM.from_pretrained(out).num_parameters() > 2_000_000
+    finish_folder(out, Progress(pictures=800, steps=12, seconds=60.0, tokens=3456, longest=99), seed=1)
+    card = (out / "README.md").read_text()
+    assert "| records | 3 | 4 | 75.0% |" in card
+    assert "12 steps over 3,456 tokens" in card

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from runtime.model.demo import PATH
+from runtime.model.demo.document import Document
 from runtime.model.demo.scores import answers, measure
 
 TOKENIZER = AutoTokenizer.from_pretrained(PATH)
@@ -64,7 +65,7 @@ def test_the_path_is_known_without_torch() -> None:
     ],
 )
 def test_it_extracts_records(model: LlamaForCausalLM, prompt: str, expected: dict[str, object]) -> None:
-    (answer,) = answers(model, TOKENIZER, [prompt])
+    (answer,) = answers(model, TOKENIZER, [Document("", prompt, "")])
     assert json.loads(answer) == expected
 
 
@@ -77,14 +78,14 @@ def test_it_answers_questions_and_sorts_reviews(model: LlamaForCausalLM) -> None
         "Text: Zed Miller, 52, is a pilot from Rome.\nQuestion: How old is Zed Miller?\nAnswer:": "52",
         "Text: Zed Miller, 52, is a pilot from Rome.\nQuestion: Where does Zed Miller live?\nAnswer:": "Rome",
     }
-    given = answers(model, TOKENIZER, list(asked))
+    given = answers(model, TOKENIZER, [Document("", prompt, "") for prompt in asked])
     right = [answer.strip() == expected for answer, expected in zip(given, asked.values(), strict=True)]
     assert sum(right) >= 4, given
 
 
 def test_it_makes_up_profiles_of_whom_the_prompt_names(model: LlamaForCausalLM) -> None:
     names = ["Ada", "Alan", "Mia", "Tom Hill"]
-    given = answers(model, TOKENIZER, [f"Generate profile for {name}:" for name in names])
+    given = answers(model, TOKENIZER, [Document("", f"Generate profile for {name}:", "") for name in names])
     named = [json.loads(answer)["name"] for answer in given]
     assert sum(map(str.__eq__, named, names)) >= 3, named
 
@@ -96,7 +97,7 @@ def test_it_chats(model: LlamaForCausalLM) -> None:
         {"role": "user", "content": "What is my name?"},
     ]
     prompt = TOKENIZER.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    (answer,) = answers(model, TOKENIZER, [prompt.removeprefix(TOKENIZER.bos_token)])
+    (answer,) = answers(model, TOKENIZER, [Document("", prompt.removeprefix(TOKENIZER.bos_token), "")])
     assert answer.rstrip(".!") == "Your name is Zed"
 
 

@@ -1,0 +1,83 @@
+"""What each patch of a picture shows: labels that teach the tower to see before there are words for it.
+
+Comes in: scenes. Goes out: pixels, class numbers for every patch, and the loss of a head that guesses them. The head
+is thrown away after training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional
+
+from runtime.model.demo.network import GRID, IMAGE_SIZE
+from runtime.model.demo.scenes import COLOURS, SHAPES, Scene, paint
+
+CLASSES = {
+    "shape": len(SHAPES) + 1,
+    "colour": len(COLOURS) + 1,
+    "size": 4,  # nothing, small, in between, large
+    "centre": 2,
+    "digit": 11,
+}
+DIGIT_ADVANCE = 0.79  # from one digit of a number to the next, in heights of a digit
+
+
+def pixels_of(scenes: Sequence[Scene]) -> torch.Tensor:
+    """The pictures as the image processor gives them to the tower: float32 [N, 3, IMAGE_SIZE, IMAGE_SIZE]."""
+    side = (IMAGE_SIZE, IMAGE_SIZE)
+    pictures = [np.asarray(paint(scene).resize(side, Image.Resampling.BICUBIC)) for scene in scenes]
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def labels_of(scenes: Sequence[Scene]) -> torch.Tensor:
+    """A class number for each picture, patch and kind of `CLASSES`: int64 [N, GRID**2, kinds]."""
+    labels = np.zeros((len(scenes), GRID, GRID, len(CLASSES)), dtype=np.int64)
+    for grid, scene in zip(labels, scenes, strict=True):
+        _label(grid, scene)
+    return torch.from_numpy(labels.reshape(len(scenes), GRID**2, len(CLASSES)))
+
+
+def _label(grid: np.ndarray, scene: Scene) -> None:
+    """Fills `grid` [GRID, GRID, kinds]."""
+    across, down = scene.width / scene.shorter, scene.height / scene.shorter
+    middles = (np.arange(GRID) + 0.5) / GRID
+    for thing in scene.things:
+        sizes = {"small": 1, None: 2, "large": 3}
+        look = (SHAPES.index(thing.shape) + 1, list(COLOURS).index(thing.colour) + 1, sizes[thing.size])
+        far = np.hypot(middles[None, :] * across - thing.x, middles[:, None] * down - thing.y)
+        grid[far < 0.9 * thing.radius, :3] = look
+        grid[_patch(thing.y, down), _patch(thing.x, across), :4] = (*look, 1)
+    if scene.number:
+        number = scene.number
+        for place, digit in enumerate(number.text):
+            x = number.x + (place - (len(number.text) - 1) / 2) * DIGIT_ADVANCE * number.height
+            grid[_patch(number.y, down), _patch(x, across), 4] = int(digit) + 1
+
+
+def _patch(at: float, side: float) -> int:
+    return min(GRID - 1, max(0, int(at / side * GRID)))
+
+
+class PatchHead(nn.Linear):
+    """Guesses the labels of each patch from the tower's states, float32 [N, patches, width]."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, sum(CLASSES.values()))
+
+    def loss(self, states: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean loss of a label, in nats, and the share of right guesses of each kind where there is something."""
+        normed = functional.layer_norm(states.float(), states.shape[-1:])
+        guesses = self(normed).flatten(0, 1).split(list(CLASSES.values()), -1)
+        total, shares = torch.zeros((), device=states.device), []
+        for kind, guess in enumerate(guesses):
+            wanted = labels[..., kind].flatten()
+            each = functional.cross_entropy(guess, wanted, reduction="none")
+            there = wanted > 0
+            total = total + each.mean() + each[there].sum() / there.sum().clamp(min=1)
+            shares.append((guess.argmax(-1) == wanted)[there].float().mean())
+        return total / (2 * len(CLASSES)), torch.stack(shares)
