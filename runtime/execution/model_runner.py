@@ -76,6 +76,7 @@ class ModelRunner:
         """Logits of a step in which some tokens are images'."""
         assert self._vision is not None
         features = self._vision.encoder.features(images.images, upcoming)
+        self._vision.encoder.stats.image_tokens_computed += len(images.rows)
         embeddings = images.put(self._module.get_input_embeddings()(forward.input_ids), features)
         if self.decoder is not None:
             positions, rows = forward.position_ids, forward.logit_rows

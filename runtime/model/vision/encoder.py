@@ -36,11 +36,15 @@ class Features:
 
 @dataclass(slots=True)
 class EncoderStats:
-    """Since the start. `image_feature_hits`: images whose features were there when a step needed them."""
+    """Since the start. `image_feature_hits`: images whose features were there when a step needed them.
+
+    `image_tokens_computed`: rows of features that steps put in the place of tokens.
+    """
 
     tower_runs: int = 0
     images_encoded: int = 0
     image_feature_hits: int = 0
+    image_tokens_computed: int = 0
 
 
 @dataclass(slots=True)
@@ -68,6 +72,7 @@ class ImageEncoder:
             "tower_runs": self.stats.tower_runs,
             "images_encoded": self.stats.images_encoded,
             "image_feature_hits": self.stats.image_feature_hits,
+            "image_tokens_computed": self.stats.image_tokens_computed,
             "image_features_kept": len(self._store),
             "image_feature_bytes": self._store.num_bytes,
         }
