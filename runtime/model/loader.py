@@ -119,8 +119,20 @@ def _vision(config: EngineConfig, path: str, module: PreTrainedModel, hub: Mappi
     family = family_of(module.config)
     if family is None:
         return None
+    if config.deterministic and (family.image_spans or family.prompt_span):
+        raise UnsupportedModelError(
+            f"deterministic=True computes tokens one at a time, but {module.config.model_type} lets tokens of a prompt "
+            "see later ones; leave deterministic out"
+        )
     processor = _read(config, path, "image processor", lambda: load_processor(path, module.config.model_type, **hub))
-    return Vision.of(module, processor, family, max_images=config.max_images, cache_bytes=config.image_cache_bytes)
+    return Vision.of(
+        module,
+        processor,
+        family,
+        max_images=config.max_images,
+        cache_bytes=config.image_cache_bytes,
+        one_by_one=config.deterministic,
+    )
 
 
 def _model_path(config: EngineConfig) -> str:

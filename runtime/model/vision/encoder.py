@@ -56,10 +56,14 @@ class _Group:
 
 
 class ImageEncoder:
-    """module: the whole model, of which `get_image_features` is called."""
+    """module: the whole model, of which `get_image_features` is called.
 
-    def __init__(self, module: Any, max_bytes: int) -> None:
+    one_by_one: an image's features then do not depend, to the last bit, on which other images are encoded.
+    """
+
+    def __init__(self, module: Any, max_bytes: int, one_by_one: bool = False) -> None:
         self._module = module
+        self._max_pixels = 0 if one_by_one else MAX_BATCH_PIXELS
         self._width = module.get_input_embeddings().weight.shape[1]
         self._num_deep = len(getattr(module.config.vision_config, "deepstack_visual_indexes", None) or ())
         self._row_bytes = (1 + self._num_deep) * self._width * module.dtype.itemsize
@@ -96,7 +100,7 @@ class ImageEncoder:
         self.stats.image_feature_hits += len(found)
         if missing:
             self._add_upcoming(missing, upcoming)
-        for group in _grouped(list(missing.values())):
+        for group in _grouped(list(missing.values()), self._max_pixels):
             for image, features in zip(group, self._encode_or_fail(group), strict=True):
                 found[image.key] = features
                 if image.key not in self._failures:
@@ -116,7 +120,7 @@ class ImageEncoder:
                 continue
             pixels += image.pixels["pixel_values"].numel()
             rows += image.num_rows
-            if pixels > MAX_BATCH_PIXELS or not self._store.holds(rows * self._row_bytes):
+            if pixels > self._max_pixels or not self._store.holds(rows * self._row_bytes):
                 return
             missing[image.key] = image
 
@@ -161,7 +165,7 @@ class ImageEncoder:
         return joined
 
 
-def _grouped(images: list[ProcessedImage]) -> list[list[ProcessedImage]]:
+def _grouped(images: list[ProcessedImage], max_pixels: int) -> list[list[ProcessedImage]]:
     groups: list[_Group] = []
     open_groups: dict[Any, _Group] = {}
     for image in images:
@@ -170,7 +174,7 @@ def _grouped(images: list[ProcessedImage]) -> list[list[ProcessedImage]]:
         kind = (*shapes, alone)
         num_pixels = image.pixels["pixel_values"].numel()
         group = open_groups.get(kind)
-        if group is None or group.num_pixels + num_pixels > MAX_BATCH_PIXELS:
+        if group is None or group.num_pixels + num_pixels > max_pixels:
             group = open_groups[kind] = _Group()
             groups.append(group)
         group.images.append(image)

@@ -19,10 +19,19 @@ class Vision:
     encoder: ImageEncoder
 
     @classmethod
-    def of(cls, module: Any, processor: Any, family: VisionFamily, *, max_images: int, cache_bytes: int) -> Vision:
-        """cache_bytes: for processed pixels, and again for features."""
+    def of(
+        cls,
+        module: Any,
+        processor: Any,
+        family: VisionFamily,
+        *,
+        max_images: int,
+        cache_bytes: int,
+        one_by_one: bool = False,
+    ) -> Vision:
+        """cache_bytes: for processed pixels, and again for features. one_by_one: see `ImageEncoder`."""
         get_rope_index = module.model.get_rope_index if family.three_positions else None
         placement = Placement(
             processor, module.config, family, get_rope_index, max_images=max_images, cache_bytes=cache_bytes
         )
-        return cls(family, placement, ImageEncoder(module, cache_bytes))
+        return cls(family, placement, ImageEncoder(module, cache_bytes, one_by_one))

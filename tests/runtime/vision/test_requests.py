@@ -188,3 +188,18 @@ def test_pinned_prefix_of_text(engine: Engine) -> None:
     pin = engine.pin_prefix("a beginning of more than sixteen bytes")
     assert pin.num_tokens >= 16
     pin.release()
+
+
+def test_deterministic(checkpoint: Checkpoint) -> None:
+    """The same bits alone, among others, and from the cache."""
+    sampling = SamplingParams(max_tokens=4, temperature=0.0, logprobs=0, ignore_eos=True)
+    with engine_of(checkpoint("qwen2_vl"), deterministic=True, max_num_batched_tokens=40) as engine:
+        first = request(f"a {PLACE}?", [picture(0)], sampling=sampling)
+        alone = engine.submit(first).result().outputs[0].logprobs
+        engine.flush_cache()
+        running = [engine.submit(request(f"b {PLACE}", [picture(n)], sampling=sampling)) for n in range(4)]
+        assert engine.submit(first).result().outputs[0].logprobs == alone
+        assert engine.submit(first).result().outputs[0].logprobs == alone
+        assert all(one.result().finished for one in running)
+    with pytest.raises(UnsupportedModelError, match="gemma3 lets tokens of a prompt see later ones"):
+        engine_of(checkpoint("gemma3"), deterministic=True)
