@@ -165,7 +165,10 @@ FAMILIES = {
 
 def write_checkpoint(name: str, folder: Path) -> Path:
     """A folder that `Engine(model_path=...)` and `transformers` load. The same bytes each time."""
-    family = FAMILIES[name]
+    return write_family(FAMILIES[name], folder)
+
+
+def write_family(family: Family, folder: Path) -> Path:
     tokenizer = _tokenizer(family)
     tokenizer.save_pretrained(folder)
     words = {key: tokenizer.convert_tokens_to_ids(word) for key, word in family.ids.items()}
