@@ -168,8 +168,8 @@ def tiling(tile: int, key_dim: int, value_dim: int, itemsize: int) -> Tiling:
     Not tuned on hardware yet; `benchmarks/triton_resources.py` shows what it takes. Loads of keys wait for loads of
     page numbers, so that it takes five stages to have two blocks of keys under way.
     """
-    dim = max(key_dim, value_dim)
-    keys = 64 if dim <= 128 else 32 if dim <= 256 else 16
+    both = key_dim + value_dim
+    keys = 64 if both <= 320 else 32 if both <= 512 else 16
     keys, stages = (keys, 5) if itemsize <= 2 else (max(16, keys // 2), 2)
     return Tiling(tile, keys, 4 if tile <= 32 else 8, stages)
 

@@ -35,7 +35,7 @@ def draw_kernel(
     heat = tl.where(heat > 0, heat, 1.0)
 
     top = float("-inf")
-    token = 0
+    token = tl.zeros([], tl.int32)
     for begin in range(0, VOCAB, BLOCK):
         x = _block(logits, masks, mask_row, heat, begin, VOCAB, BLOCK, MASKED)
         largest, where = tl.max(x, 0, return_indices=True, return_indices_tie_break_left=True)
