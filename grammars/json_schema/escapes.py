@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Hashable, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Hashable
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +36,39 @@ SHORT = {ord(name): ord(value) for name, value in zip('"\\/bfnrt', '"\\/\b\f\n\r
 """The byte after a backslash -> the character it stands for."""
 _NOT_RAW_BYTES = frozenset((*range(0x20), QUOTE, BACKSLASH))
 _NOT_RAW = np.array(sorted(_NOT_RAW_BYTES))
+IS_RAW = np.array([byte not in _NOT_RAW_BYTES for byte in range(256)])
+"""The bytes of values that JSON has as they are."""
 NO_CLASS = -1
 IMPOSSIBLE = 1 << 60
 """More bytes than any text takes"""
+
+
+class Spread(NamedTuple):
+    """The rows of several states.
+
+    few:    (state, like, {byte: state}), as `Values.few` has it
+    chains: (state, text, like) where each row on the way is that of `like`, or dead, but for one byte of the text; the
+            states along it follow each other
+    """
+
+    few: list[tuple[int, int, dict[int, int]]]
+    chains: list[tuple[int, bytes, int]]
+
+
+class Chain(NamedTuple):
+    """The rows along one text, then the quote.
+
+    first:   the states before each byte are first, first + 2, ..., the last one before the quote
+    like:    the state whose rows they are but for that byte and the quote; DEAD: all other bytes are dead
+    escapes: for each byte the state after a backslash, DEAD inside a character
+    end:     the state after the quote
+    """
+
+    first: int
+    text: bytes
+    like: int
+    escapes: list[int]
+    end: int
 
 
 class Values(Protocol):
@@ -57,9 +87,9 @@ class Values(Protocol):
         alive. None where that would not be short."""
         ...
 
-    def spread(self, state: int) -> Sequence[tuple[int, int, dict[int, int]]]:
-        """(state, like, {byte: state}) as `few` has it, of `state` first and of states that a text is in soon after,
-        each in one answer. Empty where `few` says None."""
+    def spread(self, state: int) -> Spread:
+        """What `few` says of `state` and of states that a text is in soon after, in one answer each. Empty where `few`
+        says None."""
         ...
 
     def together(self, state: int) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
@@ -118,15 +148,23 @@ class EscapedText:
             self._rows[state] = row
         return row
 
-    def spread(self, state: int) -> list[tuple[int, int, dict[int, int]]]:
-        """The row of a state by its difference to another, and those of states after it, as `Values.spread` has them;
-        empty where the values do not say."""
+    def spread(self, state: int) -> tuple[list[tuple[int, int, dict[int, int]]], list[Chain]]:
+        """The rows of a state and of states after it, as `Values.spread` has them: by the difference to another row,
+        and chains. Nothing where the values do not say."""
         if state & 1:
-            return self._spread_escape(*self._keys[state >> 1][:2])
-        return [
+            return self._spread_escape(*self._keys[state >> 1][:2]), []
+        found = self._values.spread(state >> 1)
+        few = [
             (2 * q, 2 * like if like != DEAD else DEAD, self._few_raw(q, like, changed))
-            for q, like, changed in self._values.spread(state >> 1)
+            for q, like, changed in found.few
         ]
+        return few, [self._chain(*chain) for chain in found.chains]
+
+    def _chain(self, q: int, text: bytes, like: int) -> Chain:
+        escapes = [self._intern(("\\", at)) if not 0x80 <= byte < 0xC0 else DEAD for at, byte in enumerate(text, q)]
+        return Chain(
+            2 * q, text, 2 * like if like != DEAD else DEAD, escapes, self._final(self._values.class_of(q + len(text)))
+        )
 
     def _few_raw(self, q: int, like: int, changed: dict[int, int]) -> dict[int, int]:
         nexts = {byte: 2 * target for byte, target in changed.items() if byte not in _NOT_RAW_BYTES}

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grammars.automaton import CROSS, DEAD
-from grammars.json_schema.escapes import BACKSLASH, NO_CLASS
+from grammars.json_schema.escapes import BACKSLASH, NO_CLASS, QUOTE
 from grammars.json_schema.frames import Frames, Name, ObjectFrame
-from grammars.json_schema.lexemes import QUOTE, Exit, Few, Rows
 from grammars.json_schema.plans import Cell
+from grammars.json_schema.rows import Exit, Few, Line, Rows
 from grammars.json_schema.strings import KeyLexeme
 from grammars.regex import Language
 
@@ -60,9 +60,10 @@ class Keys:
         row[QUOTE] = DEAD
         return row, (QUOTE,), ("key", name)
 
-    def few(self, state: int) -> Sequence[Few]:
-        found = []
-        for here, like, nexts in self._lexeme.spread(state):
+    def rows(self, state: int) -> Sequence[Few | Line]:
+        few, chains = self._lexeme.spread(state)
+        found: list[Few | Line] = [Line(chain, ("key", self._name(chain.end))) for chain in chains]
+        for here, like, nexts in few:
             end = nexts.get(QUOTE, DEAD)
             name = None if end == DEAD else self._name(end)
             if name is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from grammars.automaton import SLICE_BYTES
-from grammars.json_schema.escapes import NO_CLASS, Row
+from grammars.json_schema.escapes import NO_CLASS, Row, Spread
 from grammars.json_schema.length_automaton import LengthValues
 from grammars.regex import Language
 
@@ -28,9 +28,9 @@ class LanguageValues:
     def few(self, state: int) -> None:
         """None: these rows are wide."""
 
-    def spread(self, state: int) -> tuple[()]:
-        """None: these rows are wide."""
-        return ()
+    def spread(self, state: int) -> Spread:
+        """Nothing: these rows are wide."""
+        return Spread([], [])
 
     def together(self, state: int) -> None:
         """None: each row is work of its own."""

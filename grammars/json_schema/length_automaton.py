@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grammars.automaton import DEAD, SLICE_BYTES
-from grammars.json_schema.escapes import NO_CLASS, Row
+from grammars.json_schema.escapes import NO_CLASS, Row, Spread
 
 PHASES = 8
 CONTINUATIONS = (
@@ -73,9 +73,9 @@ class LengthValues:
     def few(self, state: int) -> None:
         """None: these rows are wide."""
 
-    def spread(self, state: int) -> tuple[()]:
-        """None: these rows are wide."""
-        return ()
+    def spread(self, state: int) -> Spread:
+        """Nothing: these rows are wide."""
+        return Spread([], [])
 
     def together(self, state: int) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
         """(states, their rows [n, 256]): those of the counts around, in the phases that are met often."""

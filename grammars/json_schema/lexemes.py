@@ -1,6 +1,7 @@
-"""The rows of the machine's table: what a byte does inside one lexeme of JSON, whatever is around it.
+"""The lexemes of JSON: what a byte does inside one, whatever is around it.
 
-A lexeme is a small automaton with states of its own. Where it ends, its row says CROSS, and an *exit* says what ended:
+A lexeme is a small automaton with states of its own (see `rows`). Where it ends, its row says CROSS, and an *exit* says
+what ended:
 
     ("value",) ("item or end",) ("name",) ("name or end",) ("next",) ("end",)      a gap between lexemes
     ("string", goals) ("number", goals) ("literal", goals, byte)                    bits of the goals that the value met
@@ -12,82 +13,24 @@ Comes in: languages and number sets. Goes out: rows. Knows no schema, no stack.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars.automaton import CROSS, DEAD, UNFILLED
-from grammars.json_schema.escapes import EscapedText
+from grammars.automaton import CROSS, DEAD
+from grammars.json_schema.escapes import QUOTE, EscapedText
+from grammars.json_schema.rows import Block, Exit, Few, Line
 
-Exit = tuple[Hashable, ...]
-
-QUOTE, COMMA, COLON, MINUS = b'",:-'
+COMMA, COLON, MINUS = b",:-"
 OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY = b"{}[]"
 SPACE, TAB, LINE_FEED, CARRIAGE_RETURN = b" \t\n\r"
 SPACES = (SPACE, TAB, LINE_FEED, CARRIAGE_RETURN)
 AFTER_VALUE = (COMMA, CLOSE_OBJECT, CLOSE_ARRAY, *SPACES)
 VALUE_STARTS = (*b'"-0123456789tfn[{',)
 
-MAPPED_STATES = 1 << 16
-"""Lexemes with higher states than this look their locals up one by one."""
-
 MAX_INDENT = 128
 """Longest run of white space."""
-
-_SEVERAL = 6
-"""More rows than this are filled together"""
-
-_DEAD_ROW = np.full(256, DEAD, np.int32)
-
-
-class Few(NamedTuple):
-    """The row of a state in which few bytes are alive, or in which few differ from another row.
-
-    like:  the state whose row it is but for `nexts`; DEAD: all other bytes are dead
-    nexts: byte -> next state, DEAD or CROSS
-    exit:  what crossing means
-    """
-
-    state: int
-    like: int
-    nexts: dict[int, int]
-    exit: Exit | None
-
-
-class Block(NamedTuple):
-    """Rows that are made together.
-
-    states: [n]; nexts: [n, 256] their next states or DEAD; ends: [n] whether the quote crosses; exit: what that means
-    """
-
-    states: NDArray[np.int32]
-    nexts: NDArray[np.int32]
-    ends: NDArray[np.bool_]
-    exit: Exit
-
-
-class Lexeme(Protocol):
-    """One kind of lexeme. States are integers of its own."""
-
-    def few(self, state: int) -> Sequence[Few]:
-        """The row by its few live bytes or by its difference to another, and others that are as well made with it.
-
-        None at all: ask `row`.
-        """
-        ...
-
-    def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
-        """(next states or DEAD [256], the bytes that cross, what crossing means). Need not answer where `few` does."""
-        ...
-
-    def slice_key(self, state: int) -> Hashable | None:
-        """See `ByteAutomaton.slice_key`."""
-        ...
-
-    def canonical_byte(self, state: int) -> int:
-        """See `ByteAutomaton.canonical_byte`."""
-        ...
 
 
 class Automaton(Protocol):
@@ -98,165 +41,6 @@ class Automaton(Protocol):
     def row(self, state: int) -> NDArray[np.int32]: ...
     def is_accepting(self, state: int) -> bool: ...
     def witness(self, state: int) -> bytes: ...
-
-
-class Rows:
-    """The table: rows of all lexemes of one machine, numbered as they are reached."""
-
-    def __init__(self) -> None:
-        self.table: NDArray[np.int32] = np.full((64, 256), UNFILLED, np.int32)
-        self.exits: NDArray[np.int32] = np.zeros(64, np.int32)
-        self._rows: list[tuple[Lexeme, int]] = []
-        self._locals: dict[tuple[int, int], int] = {}
-        self._keep: dict[int, Lexeme] = {}
-        self._mapped: dict[int, NDArray[np.int32]] = {}
-        """by lexeme: state -> local, UNFILLED where it has none yet; states beyond MAPPED_STATES are in `_locals`"""
-        self._exit_numbers: dict[Exit, int] = {}
-        self._exits: list[Exit] = [()]
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def local(self, lexeme: Lexeme, state: int) -> int:
-        """The row of a state of a lexeme."""
-        if state < MAPPED_STATES:
-            mapped = self._map(lexeme, state)
-            found = int(mapped[state])
-            if found == UNFILLED:
-                found = mapped[state] = len(self._rows)
-                self._add(lexeme, [state])
-            return found
-        key = (id(lexeme), state)
-        other = self._locals.get(key)
-        if other is None:
-            other = self._locals[key] = len(self._rows)
-            self._add(lexeme, [state])
-        return other
-
-    def _add(self, lexeme: Lexeme, states: Sequence[int]) -> None:
-        """Number rows for states that have none."""
-        self._keep[id(lexeme)] = lexeme
-        first = len(self._rows)
-        self._rows.extend([(lexeme, state) for state in states])
-        while len(self._rows) > len(self.table):
-            self._grow()
-        self.table[first : len(self._rows)] = UNFILLED
-
-    def _map(self, lexeme: Lexeme, highest: int) -> NDArray[np.int32]:
-        """state -> local, for the states of a lexeme up to `highest` at least. DEAD and CROSS look up the last two."""
-        mapped = self._mapped.get(id(lexeme))
-        if mapped is None or highest >= len(mapped) - 2:
-            longer = np.full(2 * highest + 32, UNFILLED, np.int32)
-            longer[DEAD], longer[CROSS] = DEAD, CROSS
-            if mapped is not None:
-                longer[: len(mapped) - 2] = mapped[:-2]
-            mapped = self._mapped[id(lexeme)] = longer
-        return mapped
-
-    def owner(self, local: int) -> tuple[Lexeme, int]:
-        """The lexeme and the state that a row is of."""
-        return self._rows[local]
-
-    def exit(self, local: int) -> Exit:
-        """What crossing from a row means; () where it never crosses."""
-        if self.table[local, 0] == UNFILLED:
-            self.fill(local)
-        return self._exits[self.exits[local]]
-
-    def fill(self, local: int) -> None:
-        lexeme, state = self._rows[local]
-        few = lexeme.few(state)
-        if len(few) > _SEVERAL:
-            self._fill_few(lexeme, few)
-        elif few:
-            for part in few:
-                self._put(self.local(lexeme, part.state), self._from_few(lexeme, part), part.exit)
-        elif not self._fill_together(lexeme, state):
-            nexts, crossing, meaning = lexeme.row(state)
-            row = self._numbered(lexeme, nexts)
-            for byte in crossing:
-                row[byte] = CROSS
-            self._put(local, row, meaning)
-
-    def _put(self, local: int, row: NDArray[np.int32], meaning: Exit | None) -> None:
-        if meaning is not None:
-            self.exits[local] = self._exit_number(meaning)
-        self.table[local] = row
-
-    def _fill_few(self, lexeme: Lexeme, few: Sequence[Few]) -> None:
-        """Fill many rows in few steps."""
-        for like in {part.like for part in few} - {DEAD}:
-            model = self.local(lexeme, like)
-            if self.table[model, 0] == UNFILLED:
-                self.fill(model)
-        likes = self._numbered(lexeme, np.array([part.like for part in few], np.int32))
-        locals_ = self._numbered(lexeme, np.array([part.state for part in few], np.int32))
-        places = [place for place, part in enumerate(few) for _ in part.nexts]
-        bytes_ = [byte for part in few for byte in part.nexts]
-        nexts = self._numbered(lexeme, np.array([after for part in few for after in part.nexts.values()], np.int32))
-        table = self.table
-        table[locals_] = DEAD
-        alike = likes != DEAD
-        if alike.any():
-            table[locals_[alike]] = table[likes[alike]]
-        table[locals_[places], bytes_] = nexts
-        for local, part in zip(locals_.tolist(), few, strict=True):
-            if part.exit is not None:
-                self.exits[local] = self._exit_number(part.exit)
-
-    def _fill_together(self, lexeme: Lexeme, state: int) -> bool:
-        """Fill the row with all that are made with it, if it is such a lexeme's."""
-        block = lexeme.together(state) if isinstance(lexeme, Parallel) else None
-        if block is None or int(block.nexts.max()) >= MAPPED_STATES or int(block.states[-1]) >= MAPPED_STATES:
-            return False
-        locals_ = self._numbered(lexeme, block.states)  # first, so that few are left to number in the rows
-        rows = self._numbered(lexeme, block.nexts)
-        rows[block.ends, QUOTE] = CROSS
-        self.exits[locals_[block.ends]] = self._exit_number(block.exit)
-        self.table[locals_] = rows
-        return True
-
-    def _from_few(self, lexeme: Lexeme, few: Few) -> NDArray[np.int32]:
-        if few.like == DEAD:
-            row = _DEAD_ROW.copy()
-        else:
-            model = self.local(lexeme, few.like)
-            if self.table[model, 0] == UNFILLED:
-                self.fill(model)
-            row = self.table[model].copy()
-        for byte, following in few.nexts.items():
-            row[byte] = following if following < 0 else self.local(lexeme, following)
-        return row
-
-    def _numbered(self, lexeme: Lexeme, nexts: NDArray[np.int32]) -> NDArray[np.int32]:
-        """The locals of the states `nexts`, which may be DEAD or CROSS; one look-up for all."""
-        highest = int(nexts.max(initial=0))
-        if highest >= MAPPED_STATES:
-            row = nexts.copy()
-            row[nexts >= 0] = [self.local(lexeme, state) for state in nexts[nexts >= 0].tolist()]
-            return row
-        mapped = self._map(lexeme, highest)
-        row = mapped[nexts]
-        if row.min() == UNFILLED:
-            fresh = list(set(nexts[row == UNFILLED].tolist()))
-            mapped[fresh] = range(len(self._rows), len(self._rows) + len(fresh))
-            self._add(lexeme, fresh)
-            row = mapped[nexts]
-        return row
-
-    def _exit_number(self, meaning: Exit) -> int:
-        number = self._exit_numbers.get(meaning)
-        if number is None:
-            number = self._exit_numbers[meaning] = len(self._exits)
-            self._exits.append(meaning)
-        return number
-
-    def _grow(self) -> None:
-        table = np.empty((2 * len(self.table), 256), np.int32)  # memory is not touched before there are rows
-        table[: len(self.table)] = self.table
-        exits = np.zeros(2 * len(self.exits), np.int32)
-        exits[: len(self.exits)] = self.exits
-        self.table, self.exits = table, exits
 
 
 class Gap:
@@ -273,7 +57,7 @@ class Gap:
         self._meaning = meaning
         self.breaks_line = LINE_FEED in self._ends
 
-    def few(self, state: int) -> tuple[Few]:
+    def rows(self, state: int) -> tuple[Few]:
         nexts: dict[int, int] = {}
         length = state - 2
         if self._spaces == "any":
@@ -290,7 +74,7 @@ class Gap:
         return (Few(state, DEAD, nexts | self._ends, self._meaning),)
 
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
-        raise AssertionError("`few` tells all")
+        raise AssertionError("`rows` tells all")
 
     def slice_key(self, state: int) -> Hashable | None:
         return None
@@ -307,9 +91,9 @@ class Colon:
         self._gap = gap
         self.offset = MAX_INDENT + 4
 
-    def few(self, state: int) -> tuple[Few]:
+    def rows(self, state: int) -> tuple[Few]:
         if state >= self.offset:
-            (found,) = self._gap.few(state - self.offset)
+            (found,) = self._gap.rows(state - self.offset)
             moved = {byte: after + self.offset if after >= 0 else after for byte, after in found.nexts.items()}
             return (Few(state, DEAD, moved, found.exit),)
         nexts = {COLON: self.offset}
@@ -318,7 +102,7 @@ class Colon:
         return (Few(state, DEAD, nexts, None),)
 
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
-        raise AssertionError("`few` tells all")
+        raise AssertionError("`rows` tells all")
 
     def slice_key(self, state: int) -> Hashable | None:
         return None
@@ -333,13 +117,13 @@ class Literal:
     def __init__(self, text: bytes, met: int) -> None:
         self.text, self._met = text, met
 
-    def few(self, state: int) -> list[Few]:
+    def rows(self, state: int) -> list[Few]:
         last = len(self.text) - 1
         found = [Few(at, DEAD, {self.text[at]: at + 1}, None) for at in range(state, last)]
         return [*found, Few(last, DEAD, {self.text[last]: CROSS}, ("literal", self._met, self.text[last]))]
 
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
-        raise AssertionError("`few` tells all")
+        raise AssertionError("`rows` tells all")
 
     def slice_key(self, state: int) -> Hashable | None:
         return None
@@ -378,28 +162,25 @@ class Parallel:
     def _parts(self, state: int) -> tuple[int, ...]:
         return (state,) if len(self._automata) == 1 else self._states[state]
 
-    def few(self, state: int) -> Sequence[Few]:
+    def rows(self, state: int) -> Sequence[Few | Line | Block]:
         lone = self._automata[0]
         if len(self._automata) > 1 or not isinstance(lone, EscapedText):
             return ()
-        found = []
-        for here, like, nexts in lone.spread(state):
+        exit_: Exit = ("string", 1 << self._goals[0])
+        block = lone.together(state)
+        if block is not None:
+            ends = np.array([end >= 0 and lone.is_accepting(end) for end in block[1][:, QUOTE].tolist()])
+            block[1][ends, QUOTE] = DEAD
+            return (Block(*block, ends, exit_),)
+        few, chains = lone.spread(state)
+        found: list[Few | Line] = [Line(chain, exit_) for chain in chains]
+        for here, like, nexts in few:
             if not lone.is_accepting(nexts.get(QUOTE, DEAD)):
                 found.append(Few(here, like, nexts, None))
             else:
                 nexts[QUOTE] = CROSS
-                found.append(Few(here, like, nexts, ("string", 1 << self._goals[0])))
+                found.append(Few(here, like, nexts, exit_))
         return found
-
-    def together(self, state: int) -> Block | None:
-        """The rows that are as fast made together with that of `state`."""
-        lone = self._automata[0]
-        if len(self._automata) > 1 or not isinstance(lone, EscapedText) or (found := lone.together(state)) is None:
-            return None
-        states, nexts = found
-        ends = np.array([end >= 0 and lone.is_accepting(end) for end in nexts[:, QUOTE].tolist()])
-        nexts[ends, QUOTE] = DEAD
-        return Block(states, nexts, ends, ("string", 1 << self._goals[0]))
 
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
         if len(self._automata) == 1:

@@ -23,6 +23,7 @@ from grammars.automaton import CROSS, DEAD, LOCAL_MASK, UNFILLED, pack
 from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.completion import Completion
 from grammars.json_schema.contexts import ENDED, ROOT, Contexts
+from grammars.json_schema.escapes import QUOTE
 from grammars.json_schema.frames import ArrayFrame, Frames, Goals, Name, ObjectFrame, ValueFrame
 from grammars.json_schema.keys import KeyRows, Keys
 from grammars.json_schema.lexemes import (
@@ -32,18 +33,17 @@ from grammars.json_schema.lexemes import (
     LINE_FEED,
     OPEN_ARRAY,
     OPEN_OBJECT,
-    QUOTE,
     SPACES,
     VALUE_STARTS,
     Colon,
     Gap,
     Literal,
     Parallel,
-    Rows,
 )
 from grammars.json_schema.memory import Memory
 from grammars.json_schema.plans import ArrayPlan
 from grammars.json_schema.refs import Ref
+from grammars.json_schema.rows import Rows
 from grammars.json_schema.texts import Texts
 from grammars.spec import Whitespace
 

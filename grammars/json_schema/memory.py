@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 from grammars.automaton import DEAD, LOCAL_MASK, pack
 from grammars.json_schema.contexts import NO_MARK, Context, Contexts
+from grammars.json_schema.escapes import QUOTE
 from grammars.json_schema.frames import ArrayFrame, Frames, ValueFrame
 from grammars.json_schema.keys import Keys
-from grammars.json_schema.lexemes import QUOTE, Lexeme
+from grammars.json_schema.rows import Lexeme
 from grammars.json_schema.values import loads
 
 Step = Callable[[int, int], int]

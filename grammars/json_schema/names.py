@@ -6,13 +6,29 @@ Comes in: listed names and patterns. Goes out: cells, their languages, their sho
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 
+from grammars.automaton import DEAD
 from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.plans import Cell, ObjectPlan
 from grammars.json_schema.texts import Texts
 from grammars.regex import Language
+
+
+@lru_cache(maxsize=1)
+def any_name() -> Language:
+    """All names: one language for everybody, its states all made, so that it can be read from any thread."""
+    language = Language.any_text()
+    todo, seen = [language.start], {language.start}
+    while todo:
+        state = todo.pop()
+        fresh = set(language.row(state).tolist()) - {DEAD} - seen
+        language.min_bytes(state)
+        seen |= fresh
+        todo.extend(fresh)
+    return language
 
 
 class NameCells:
@@ -61,7 +77,7 @@ class NameCells:
                 cut[frozenset((pattern,))] = rest
             cells = cut
         languages = [self._algebra.language(pattern) for pattern in sorted(patterns)]
-        others = Language.any_text() - Language.union(languages) if languages else Language.any_text()
+        others = Language.any_text() - Language.union(languages) if languages else any_name()
         if not others.is_empty():
             cells[frozenset()] = others
         return cells

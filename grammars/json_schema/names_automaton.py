@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from grammars.automaton import DEAD
-from grammars.json_schema.escapes import NO_CLASS, Row
+from grammars.json_schema.escapes import NO_CLASS, Row, Spread
 from grammars.json_schema.language_values import language_slice
 from grammars.regex import Language
 
@@ -43,6 +43,7 @@ class NameValues:
     def __init__(self, others: Sequence[Language]) -> None:
         self._others = tuple(others)
         self._names: list[str] = []
+        self._stays: dict[tuple[int, ...], frozenset[int]] = {}
         self._none = (DEAD,) * len(self._others)
         self._texts: list[bytes] = []
         self._places: dict[str, int] = {}
@@ -77,18 +78,46 @@ class NameValues:
             self._few[state] = self._find_few(self._states[state])
         return self._few[state]
 
-    def spread(self, state: int) -> list[tuple[int, int, dict[int, int]]]:
+    def spread(self, state: int) -> Spread:
         """The names that are left, a few bytes of each: a token takes several."""
-        found: list[tuple[int, int, dict[int, int]]] = []
-        queue, furthest = deque((state,)), self._states[state].depth + _AHEAD_BYTES
-        while queue and len(found) < _AHEAD_STATES:
+        found, queue, furthest = Spread([], []), deque((state,)), self._states[state].depth + _AHEAD_BYTES
+        left = _AHEAD_STATES
+        while queue and left > 0:
             here = queue.popleft()
+            self._spread.add(here)
+            text = self._only_text(self._states[here])
+            if text is not None:
+                found.chains.append((here, text, self._without_names(self._states[here])))
+                self._spread.update(range(here, here + len(text) + 1))
+                left -= len(text)
+                continue
             few = self.few(here)
             if few is not None:
-                self._spread.add(here)
-                found.append((here, *few))
+                found.few.append((here, *few))
                 queue.extend([q for q in few[1].values() if q not in self._spread and self._states[q].depth < furthest])
+                left -= 1
         return found
+
+    def _only_text(self, meant: Meant) -> bytes | None:
+        """The rest of the name, where one is left and the languages stay where they are along it; its states follow
+        each other."""
+        if len(meant.marks) != 1 or meant.marks[0] & 1:
+            return None
+        text = self._texts[meant.marks[0] >> 1][meant.depth :]
+        return text if meant.others == self._none or self._staying(meant.others).issuperset(text) else None
+
+    def _staying(self, others: tuple[int, ...]) -> frozenset[int]:
+        """The bytes that lead each language to where it is."""
+        stays = self._stays.get(others)
+        if stays is None:
+            rows = np.stack([self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(others)])
+            stay = np.flatnonzero(np.all(rows == np.array(others)[:, None], axis=0))
+            stays = self._stays[others] = frozenset(stay.tolist())
+        return stays
+
+    def _without_names(self, meant: Meant) -> int:
+        """The state where no name is left, DEAD if that has no text."""
+        return DEAD if meant.others == self._none else self._intern(Meant(0, (), meant.others))
 
     def together(self, state: int) -> None:
         """None: each row is work of its own."""
@@ -146,14 +175,20 @@ class NameValues:
         """What may be meant after each byte with which a name goes on."""
         depth = meant.depth
         groups: dict[int, list[int]] = {}
+        texts = self._texts
         for mark in meant.marks:
-            text = self._texts[mark >> 1]
+            text = texts[mark >> 1]
             if len(text) > depth:
-                groups.setdefault(text[depth], []).append(mark)
+                byte = text[depth]
+                if byte in groups:
+                    groups[byte].append(mark)
+                else:
+                    groups[byte] = [mark]
         if not groups:
             return {}
-        if meant.others == self._none:
-            return {byte: Meant(depth + 1, tuple(marks), self._none) for byte, marks in groups.items()}
+        others = meant.others
+        if others == self._none or self._staying(others).issuperset(groups):
+            return {byte: Meant(depth + 1, tuple(marks), others) for byte, marks in groups.items()}
         rows = [self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(meant.others)]
         return {
             byte: _meant(depth + 1, marks, tuple([int(row[byte]) for row in rows])) for byte, marks in groups.items()
@@ -167,24 +202,25 @@ class NameValues:
             if not self._is_alive(below):
                 return None
             nexts[byte] = self._intern(below)
-        like = DEAD if meant.others == self._none else self._intern(Meant(0, (), meant.others))
-        return like, nexts
+        return self._without_names(meant), nexts
 
     def _fallen(self, others: tuple[int, ...]) -> Row:
         """The row where no name is left."""
-        row = np.full(256, DEAD, np.int32)
-        rows = [self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(others)]
-        if rows:
-            made: dict[tuple[int, ...], int] = {}
-            for byte in np.flatnonzero(np.max(rows, axis=0) >= 0).tolist():
-                after = tuple([int(r[byte]) for r in rows])
-                if after not in made:
-                    made[after] = self._intern(Meant(0, (), after))
-                row[byte] = made[after]
-        return row
+        if others == self._none:
+            return _DEAD_ROW
+        rows = np.stack([self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(others)])
+        if len(rows) == 1:
+            distinct, places = np.unique(rows[0], return_inverse=True)
+            made = [self._intern(Meant(0, (), (after,))) if after >= 0 else DEAD for after in distinct.tolist()]
+        else:
+            several, places = np.unique(rows, axis=1, return_inverse=True)
+            afters = [tuple(column) for column in several.T.tolist()]
+            made = [self._intern(Meant(0, (), after)) if max(after) >= 0 else DEAD for after in afters]
+        return np.array(made, np.int32)[places.reshape(-1)]
 
     def _is_alive(self, meant: Meant) -> bool:
-        return any(not mark & 1 for mark in meant.marks) or self._has_others(meant)
+        marks = meant.marks
+        return bool(marks and not marks[0] & 1) or any(not mark & 1 for mark in marks) or self._has_others(meant)
 
     def _has_others(self, meant: Meant) -> bool:
         """Whether some language has a completion that makes no name."""
@@ -207,9 +243,19 @@ class NameValues:
         return found
 
     def _intern(self, meant: Meant) -> int:
-        state = self._ids.setdefault(meant, len(self._states))
-        if state == len(self._states):
+        state = self._ids.get(meant)
+        if state is not None:
+            return state
+        state = len(self._states)
+        text = self._only_text(meant)
+        if text is None:
+            self._ids[meant] = state
             self._states.append(meant)
+            return state
+        depth, marks, others = meant
+        line = [Meant(at, marks, others) for at in range(depth, depth + len(text) + 1)]
+        self._ids.update(zip(line, range(state, state + len(line)), strict=True))
+        self._states += line
         return state
 
 

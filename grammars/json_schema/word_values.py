@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from grammars.automaton import DEAD
-from grammars.json_schema.escapes import NO_CLASS, Row
+from grammars.json_schema.escapes import NO_CLASS, Row, Spread
 
 _AHEAD_BYTES, _AHEAD_STATES = 16, 200
 """How far, and how many, `spread` goes on from one state"""
@@ -40,6 +40,10 @@ class WordValues:
         self._lengths = np.array([len(word) for word in self._words], np.int64)
         self._parts = [Part(0, len(self._words), 0)]
         self._ids = {self._parts[0]: 0}
+        if len(self._words) == 1:
+            self._ids.clear()
+            self._parts.clear()
+            self._intern(Part(0, 1, 0))
         self._few: dict[int, tuple[int, dict[int, int]]] = {}
         self._spread: set[int] = set()
         """those that have come up in `spread`"""
@@ -58,16 +62,24 @@ class WordValues:
             found = self._few[state] = (DEAD, nexts)
         return found
 
-    def spread(self, state: int) -> list[tuple[int, int, dict[int, int]]]:
+    def spread(self, state: int) -> Spread:
         """The words that are left, a few bytes of each: a token takes several."""
-        found: list[tuple[int, int, dict[int, int]]] = []
-        queue, furthest = deque((state,)), self._parts[state].depth + _AHEAD_BYTES
-        while queue and len(found) < _AHEAD_STATES:
+        found, queue, furthest = Spread([], []), deque((state,)), self._parts[state].depth + _AHEAD_BYTES
+        left = _AHEAD_STATES
+        while queue and left > 0:
             here = queue.popleft()
-            nexts = self.few(here)[1]
+            low, high, depth = self._parts[here]
             self._spread.add(here)
-            found.append((here, DEAD, nexts))
+            if high - low == 1:
+                text = self._words[low][depth:]
+                found.chains.append((here, text, DEAD))
+                self._spread.update(range(here, here + len(text) + 1))
+                left -= len(text)
+                continue
+            nexts = self.few(here)[1]
+            found.few.append((here, DEAD, nexts))
             queue.extend([q for q in nexts.values() if q not in self._spread and self._parts[q].depth < furthest])
+            left -= 1
         return found
 
     def together(self, state: int) -> None:
@@ -95,7 +107,12 @@ class WordValues:
         return len(self._words[low]) == depth
 
     def _intern(self, part: Part) -> int:
-        state = self._ids.setdefault(part, len(self._parts))
-        if state == len(self._parts):
-            self._parts.append(part)
+        state = self._ids.get(part)
+        if state is None:
+            state = len(self._parts)
+            low, high, depth = part
+            last = len(self._words[low]) if high - low == 1 else depth  # the states of one word follow each other
+            line = [Part(low, high, at) for at in range(depth, last + 1)]
+            self._ids.update(zip(line, range(state, state + len(line)), strict=True))
+            self._parts += line
         return state
