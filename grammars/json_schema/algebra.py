@@ -57,7 +57,7 @@ from grammars.json_schema.refs import ANYTHING, NOTHING, Ref, both, literal
 from grammars.json_schema.resolver import escape
 from grammars.json_schema.schemas import Schemas
 from grammars.json_schema.translate import Translator, located
-from grammars.json_schema.values import canonical
+from grammars.json_schema.values import identity
 from grammars.regex import Language
 
 _EVERY_NUMBER = Numerals.of(NumberSet.all())
@@ -314,7 +314,7 @@ class Algebra:
 
     def constant(self, value: Any) -> Ref:
         """The reference of one value."""
-        number = self._schemas.made(("constant", canonical(value)), OneOfValues((value,)))
+        number = self._schemas.made(("constant", identity(value)), OneOfValues((value,)))
         self._constants.setdefault(number, value)
         return literal(number)
 

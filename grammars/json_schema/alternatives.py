@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from grammars.errors import ConstraintLimitError
+from grammars.json_schema.absorption import without_absorbed
 from grammars.json_schema.expressions import (
     ALWAYS,
     ARRAY,
@@ -132,8 +133,9 @@ class Alternatives(Generic[F]):
         """Both ways. Where the consequence is one fact, what it says is asked first: many conditions share it."""
         test, then, otherwise = expression.test, expression.then, expression.otherwise
         if sign and not tracked and otherwise is ALWAYS:
-            held, failed = self._forms(then, True, False), self._forms(then, False, False)
-            if len(held) == len(failed) == 1:
+            held = self._forms(then, True, False)
+            failed = self._forms(then, False, False) if len(held) == 1 else ()
+            if len(failed) == 1:
                 untested = self._forms(test, False, False)
                 return self._limited(held + self._product(failed, untested))
         yes = self._all_of([(test, True), (then, sign)], tracked)
@@ -249,9 +251,9 @@ class Alternatives(Generic[F]):
         return self._limited(tuple(form for form in met if not self._plainly_empty(form)))
 
     def _limited(self, forms: tuple[F, ...]) -> tuple[F, ...]:
-        """The distinct ones, if they are not too many."""
+        """Those that are needed, if they are not too many."""
         if len(forms) > 1:
-            forms = tuple({form.key: form for form in forms}.values())
+            forms = without_absorbed(tuple({form.key: form for form in forms}.values()))
         if len(forms) > MAX_FORMS:
             raise ConstraintLimitError(f"the schema has more than {MAX_FORMS} alternatives; state it more plainly")
         return forms

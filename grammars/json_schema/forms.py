@@ -205,13 +205,15 @@ def meet_arrays(left: ArrayForm, right: ArrayForm) -> ArrayForm:
 def negate_object(form: ObjectForm) -> Iterable[ObjectForm]:
     """The objects outside of a form that has no `needs` (what keywords say has none)."""
     for name, ref in form.named.items():
+        present = frozenset((name,)) - form.required  # of a required name: absent, or with another value
         for other in opposites(ref):
-            yield ObjectForm({name: other}, required=frozenset((name,)))
+            yield ObjectForm({name: other}, required=present)
     for names, ref in form.classes:
         for other in opposites(ref):
             yield ObjectForm(needs=((names, other),))
     for name in sorted(form.required):
-        yield ObjectForm({name: NOTHING})
+        if not form.named.get(name):
+            yield ObjectForm({name: NOTHING})
     if form.least > 0:
         yield ObjectForm(most=form.least - 1)
     if form.most is not None:

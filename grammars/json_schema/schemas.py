@@ -7,7 +7,7 @@ where that is cheap to see; and the report of what is enforced. Knows keywords o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 from grammars.errors import ConstraintSyntaxError
@@ -16,12 +16,12 @@ from grammars.json_schema.expressions import Enforced, Expression
 from grammars.json_schema.keywords import KEYWORDS, check_shapes
 from grammars.json_schema.refs import TRUE_NUMBER
 from grammars.json_schema.resolver import Place, Resolver, Scope, escape
-from grammars.json_schema.values import dumps
+from grammars.json_schema.values import identity
 
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 TRIED = frozenset(("pattern", "patternProperties", "multipleOf", "uniqueItems"))
-_SMALL = 12
-"""Flat schemas of at most so many keywords and list entries are told apart by content."""
+_SMALL = 40
+"""Schemas of at most so many keywords, entries and parts are told apart by content, not by place."""
 
 
 class Schemas:
@@ -30,7 +30,7 @@ class Schemas:
     def __init__(self, resolver: Resolver) -> None:
         self.resolver = resolver
         self._numbers: dict[object, int] = {}
-        self._content: dict[str, int] = {}
+        self._content: dict[Hashable, int] = {}
         self._places: list[tuple[Place, Scope] | Expression | None] = [None]
         self.to_try: list[tuple[Place, Scope]] = []
         """Found by `check`: subschemas with keywords whose values may turn out to be beyond us."""
@@ -69,7 +69,7 @@ class Schemas:
                 seen.add(id(place.schema))
             else:
                 return self.number(place, scope)
-        content = _flat_content(schema, place)
+        content = _Content(place, self.resolver.has_dynamic).key
         if content is not None and content in self._content:
             return self._content[content]
         self._places.append((place, scope))
@@ -141,17 +141,49 @@ class Schemas:
             yield self.resolver.child(place, value, suffix)
 
 
-def _flat_content(schema: dict[str, Any], place: Place) -> str | None:
-    """Canonical text of a small schema that holds no others, None for the rest."""
-    size = 0
-    for keyword, value in schema.items():
-        if isinstance(value, dict) or keyword.startswith("$") or keyword in ("id", "allOf", "anyOf", "oneOf"):
+class _Content:
+    """What a small schema says: `key` is equal for equal meanings, None for a schema that is not small."""
+
+    def __init__(self, place: Place, has_dynamic: bool) -> None:
+        self._draft = place.resource.draft
+        self._has_dynamic = has_dynamic
+        self._left = _SMALL
+        self._refers = False
+        found = self._of(place.schema)
+        resource = place.resource if self._refers else None
+        self.key = None if found is None else (self._draft, place.resource.validates, resource, found)
+
+    def _of(self, schema: Any) -> Hashable | None:
+        if not isinstance(schema, dict):
+            return identity(schema)
+        parts = []
+        for keyword in sorted(schema):
+            if keyword == "id" or (keyword.startswith("$") and (keyword != "$ref" or self._has_dynamic)):
+                return None
+            if keyword in KEYWORDS[self._draft]:
+                value = self._of_value(keyword, schema[keyword])
+                if value is None:
+                    return None
+                parts.append((keyword, value))
+        return ("schema", *parts)
+
+    def _of_value(self, keyword: str, value: Any) -> Hashable | None:
+        self._left -= len(value) if isinstance(value, list | dict) else 1
+        if self._left < 0:
             return None
-        size += len(value) if isinstance(value, list) else 1
-        if isinstance(value, list) and any(isinstance(part, list | dict) for part in value):
-            return None
-    if size > _SMALL:
-        return None
-    known = KEYWORDS[place.resource.draft]
-    kept = {keyword: schema[keyword] for keyword in sorted(schema) if keyword in known}
-    return f"{place.resource.draft}{place.resource.validates}{dumps(kept)}"
+        self._refers |= keyword == "$ref"
+        shape = APPLICATORS[self._draft].get(keyword)
+        if shape is None:
+            return None if _holds_containers(value) else ("value", identity(value))
+        if isinstance(value, list):
+            parts = [self._of(part) for part in value]
+            return None if None in parts else ("list", *parts)
+        if shape not in ("map", "dependencies"):
+            return self._of(value)
+        named = [(name, self._of(part)) for name, part in value.items()]
+        return None if any(part is None for _, part in named) else ("map", *named)
+
+
+def _holds_containers(value: Any) -> bool:
+    parts = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    return any(isinstance(part, list | dict) for part in parts)

@@ -1,6 +1,6 @@
 """JSON values as schemas see them: numbers exact, `1` equal to `1.0`, `true` not equal to `1`.
 
-Comes in: JSON text. Goes out: Python values (numbers as int or Fraction), their canonical keys, their compact text.
+Comes in: JSON text. Goes out: Python values (numbers as int or Fraction), their identities, their compact text.
 """
 
 from __future__ import annotations
@@ -56,11 +56,6 @@ def identity(value: Any) -> Hashable:
 def dumps(value: Any) -> str:
     """Compact JSON text of a loaded value."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_fraction)
-
-
-def canonical(value: Any) -> str:
-    """JSON text, the same for values that JSON Schema holds equal."""
-    return json.dumps(value, sort_keys=True, default=lambda number: {"fraction": str(number)})
 
 
 def _fraction(value: object) -> float:
