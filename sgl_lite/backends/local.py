@@ -28,9 +28,19 @@ from sgl_lite.backends.base import (
 from sgl_lite.backends.retokenizer import Retokenizer
 from sgl_lite.chat import TokenizerTemplate
 from sgl_lite.chat_templates import templates
+from sgl_lite.errors import ArgumentError
 from sgl_lite.image_chat import with_images
 
 __all__ = ["Engine", "LocalBackend"]
+
+_FIXED_TEMPLATE_OPTIONS = frozenset(
+    (
+        "conversation", "messages", "tokenize", "add_generation_prompt", "continue_final_message", "chat_template",
+        "tools", "documents", "padding", "truncation", "max_length", "return_tensors", "return_dict",
+        "return_assistant_tokens_mask", "tokenizer_kwargs", "processor_kwargs",
+    )
+)  # fmt: skip
+"""Arguments of `apply_chat_template` that are not variables of the template."""
 
 
 class LocalBackend:
@@ -134,16 +144,33 @@ class LocalBackend:
     def chat_template(self) -> ChatTemplate:
         return self._chat_template
 
+    def chat_template_with(self, options: Mapping[str, Any]) -> ChatTemplate:
+        """The chat template with variables of its own, as `apply_chat_template` takes them: `enable_thinking=False`.
+
+        Errors: `ArgumentError` for names that are not the template's to set, and for a model without a template.
+        """
+        if not options:
+            return self.chat_template()
+        fixed = sorted(options.keys() & _FIXED_TEMPLATE_OPTIONS)
+        if fixed:
+            raise ArgumentError(f"{fixed[0]} cannot be set here")
+        return self._make_chat_template(options)
+
     @cached_property
     def _chat_template(self) -> ChatTemplate:
+        return self._make_chat_template({})
+
+    def _make_chat_template(self, options: Mapping[str, Any]) -> ChatTemplate:
         tokenizer = self.engine.tokenizer
         if not getattr(tokenizer, "chat_template", None):
+            if options:
+                raise ArgumentError(f"the tokenizer of {self.model_name} has no chat template that takes variables")
             return templates.of_model(self.model_name)
 
         def apply(messages: Sequence[Message], add_generation_prompt: bool) -> str:
             return str(
                 tokenizer.apply_chat_template(
-                    list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+                    list(messages), tokenize=False, add_generation_prompt=add_generation_prompt, **options
                 )
             )
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -26,14 +27,16 @@ from sgl_lite.server.chat import chat_completions
 from sgl_lite.server.completions import completions
 from sgl_lite.server.config import ServerConfig
 from sgl_lite.server.desk import Desk
+from sgl_lite.server.embeddings import embeddings
 from sgl_lite.server.errors import ApiError, as_api_error, invalid_body
 from sgl_lite.server.gate import Call, Gate, call_of
 from sgl_lite.server.metrics import ServerMetrics
-from sgl_lite.server.native import generate
+from sgl_lite.server.native import generate, generate_stream, tgi
 from sgl_lite.server.openapi import describe
 from sgl_lite.server.service import Service
 from sgl_lite.server.status import Status
 from sgl_lite.server.tokens import detokenize, tokenize
+from sgl_lite.server.traces import Traces, tracing
 
 B = TypeVar("B", bound=protocol.Body)
 
@@ -49,7 +52,10 @@ class Post:
 POSTS = {
     "/v1/chat/completions": Post(protocol.ChatBody, chat_completions),
     "/v1/completions": Post(protocol.CompletionBody, completions),
+    "/v1/embeddings": Post(protocol.EmbeddingBody, embeddings),
     "/generate": Post(protocol.NativeBody, generate),
+    "/generate_stream": Post(protocol.NativeBody, generate_stream),
+    "/": Post(protocol.NativeBody, tgi),
     "/tokenize": Post(protocol.TokenizeBody, tokenize),
     "/v1/tokenize": Post(protocol.TokenizeBody, tokenize),
     "/detokenize": Post(protocol.DetokenizeBody, detokenize),
@@ -85,12 +91,30 @@ def create_app(backend: LocalBackend, config: ServerConfig) -> Starlette:
             Route("/metrics", _guarded(show_metrics), methods=["GET"]),
             Route("/openapi.json", _guarded(show_document), methods=["GET"]),
         ],
-        middleware=[Middleware(Gate, config=config, observe=metrics.observe)],
+        middleware=[*_around(config), Middleware(Gate, config=config, observe=metrics.observe)],
         exception_handlers={HTTPException: _no_route},
         lifespan=lifespan,
     )
     app.state.desk = desk
     return app
+
+
+def _around(config: ServerConfig) -> list[Middleware]:
+    """What stands before the gate: browsers ask whether they may ask, without a key."""
+    around = [Middleware(Traces, **tracing())] if config.traces else []
+    if config.cors_origins:
+        headers = ["authorization", "content-type", "x-request-id"]
+        told = ["x-request-id", "retry-after"]
+        around.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=config.cors_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=headers,
+                expose_headers=told,
+            )
+        )
+    return around
 
 
 def _post(service: Service, post: Post) -> Callable[[Request], Awaitable[Response]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.responses import Response
@@ -12,11 +12,16 @@ from grammars.spec import Spec
 from runtime.api import CompletionOutput, GenerateRequest, RequestOutput
 from sgl_lite.backends.base import Conversation
 from sgl_lite.backends.base import Message as PlainMessage
+from sgl_lite.errors import ArgumentError
+from sgl_lite.marks import placed
+from sgl_lite.reasoning import reasoning_format
 from sgl_lite.server.desk import Answers, Asked
 from sgl_lite.server.errors import as_api_error, invalid
 from sgl_lite.server.gate import Call
+from sgl_lite.server.images import Images
 from sgl_lite.server.logprobs import chat_logprobs
 from sgl_lite.server.protocol import ChatBody
+from sgl_lite.server.reasoning import ReasoningReader, ThoughtPiece
 from sgl_lite.server.service import Service, usage_of
 from sgl_lite.server.streams import EventStream, to_json
 from sgl_lite.server.tools import CallPiece, ContentPiece, Reader, ToolUse, plain_messages, tool_use
@@ -30,8 +35,12 @@ async def chat_completions(service: Service, call: Call, body: ChatBody) -> Resp
         if constraint is not None:
             raise invalid(param or "", "a constraint and tools are given together; set tool_choice to 'none'")
         constraint, param = use.constraint, "tools"
-    messages = plain_messages(body.messages, use.system)
-    asked = Asked(_request(service, body, messages, constraint), Conversation(tuple(messages)), bool(body.stream))
+    images = Images(service)
+    messages = await service.desk.in_thread(plain_messages, body.messages, use.system, images)
+    text = _prompt(service, body, messages)
+    use = _with_reasoning(service, body, use, text, constraint)
+    request = _request(service, body, text, images, constraint)
+    asked = Asked(request, Conversation(tuple(messages)), bool(body.stream))
     try:
         answers = await service.desk.start(call, [asked])
         if body.stream:
@@ -46,26 +55,54 @@ async def chat_completions(service: Service, call: Call, body: ChatBody) -> Resp
     )
 
 
-def _request(
-    service: Service, body: ChatBody, messages: list[PlainMessage], constraint: Spec | None
-) -> GenerateRequest:
+def _prompt(service: Service, body: ChatBody, messages: list[PlainMessage]) -> str:
+    """The messages as text, with marks for their images. Errors: `ApiError`."""
+    if body.continue_final_message and body.add_generation_prompt:
+        raise invalid("continue_final_message", "it goes on with the last message; leave add_generation_prompt out")
+    goes_on = bool(body.continue_final_message)
+    if goes_on and messages[-1]["role"] != "assistant":
+        raise invalid("continue_final_message", "the last message must be the assistant's")
+    options = body.chat_template_kwargs or {}
+    service.checked("chat_template_kwargs", options)
+    begun = goes_on or body.add_generation_prompt is not False
+    try:
+        template = service.backend.chat_template_with(options)
+        text = template.render(messages[:-1] if goes_on else messages, add_generation_prompt=begun)
+    except ArgumentError as error:
+        raise invalid("chat_template_kwargs", str(error)) from error
+    except Exception as error:  # templates are programs of their own, with errors of their own
+        raise invalid("messages", f"the model's chat template refuses them: {error}") from error
+    text += messages[-1]["content"] if goes_on else ""
+    service.check_prompt(text, "messages")
+    return text
+
+
+def _with_reasoning(service: Service, body: ChatBody, use: ToolUse, prompt: str, constraint: Spec | None) -> ToolUse:
+    """Thoughts are told apart, but in a constrained answer: all of that satisfies the constraint."""
+    if service.config.reasoning is None:
+        if body.separate_reasoning:
+            raise invalid("separate_reasoning", "this server does not know how its model marks thoughts")
+        return use
+    if body.separate_reasoning is False or (constraint is not None and use.constraint is None):
+        return use
+    marks = reasoning_format(service.config.reasoning)
+    begun = prompt.rstrip().endswith(marks.begin)
+    return replace(use, new_reader=lambda: ReasoningReader(marks, begun, use.new_reader()))
+
+
+def _request(service: Service, body: ChatBody, text: str, images: Images, constraint: Spec | None) -> GenerateRequest:
     if body.top_logprobs is not None and not body.logprobs:
         raise invalid("top_logprobs", "it needs logprobs: true")
     if body.max_tokens is not None and body.max_completion_tokens is not None:
         raise invalid("max_tokens", "it is the old name of max_completion_tokens; give one of them")
-    template = service.backend.chat_template()
-    try:
-        prompt = template.render(messages, add_generation_prompt=True)
-    except Exception as error:  # templates are programs of their own, with errors of their own
-        raise invalid("messages", f"the model's chat template refuses them: {error}") from error
-    service.check_prompt(prompt, "messages")
+    prompt, placed_images = placed(text, images.read)
     stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
     room = service.backend.engine.context_length
     given = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_tokens
     sampling = service.sampling(
         body,
         room if given is None else given,
-        stop=(*stop, *template.stop),
+        stop=(*stop, *service.backend.chat_template().stop),
         logprobs=body.top_logprobs or 0 if body.logprobs else None,
     )
     return GenerateRequest(
@@ -74,19 +111,24 @@ def _request(
         constraint=constraint,
         priority=body.priority or 0,
         cache_salt=body.cache_salt or "",
+        images=placed_images,
     )
 
 
 def _choice(service: Service, body: ChatBody, use: ToolUse, output: CompletionOutput, call: Call) -> dict[str, Any]:
-    content, calls = "", []
+    content, thoughts, calls = "", "", []
     for piece in use.new_reader().feed(output.text, end=True):
-        if isinstance(piece, ContentPiece):
+        if isinstance(piece, ThoughtPiece):
+            thoughts += piece.text
+        elif isinstance(piece, ContentPiece):
             content += piece.text
         elif piece.name is not None:
             calls.append(_call_begin(call, output.index, piece))
         else:
             calls[piece.index]["function"]["arguments"] += piece.arguments
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+    if thoughts:
+        message["reasoning_content"] = thoughts
     if calls:
         message |= {"content": content.strip() or None, "tool_calls": calls}
     return {
@@ -149,8 +191,8 @@ def _news(service: Service, call: Call, body: ChatBody, output: CompletionOutput
     text, told.chars = output.text[told.chars :], len(output.text)
     deltas: list[dict[str, Any]] = []
     for piece in told.reader.feed(text, ended):
-        if isinstance(piece, ContentPiece):
-            deltas.append({"content": piece.text})
+        if isinstance(piece, ContentPiece | ThoughtPiece):
+            deltas.append({"content" if isinstance(piece, ContentPiece) else "reasoning_content": piece.text})
             continue
         told.has_calls = True
         more = {"function": {"arguments": piece.arguments}}

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sgl_lite.server.config import ServerConfig
 from sgl_lite.server.errors import ApiError
+from sgl_lite.server.rates import Rates
 
 log = logging.getLogger("sgl_lite.server")
 
@@ -53,6 +54,7 @@ class Gate:
         self._app = app
         self._config = config
         self._keys = [_digest(key) for key in config.api_keys]
+        self._rates = None if config.requests_per_minute is None else Rates(config.requests_per_minute)
         self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,6 +85,7 @@ class Gate:
     async def _pass(self, scope: Scope, receive: Receive, send: Send, headers: Headers) -> None:
         try:
             self._check_key(scope["path"], headers.get("authorization", ""))
+            self._check_rate(scope, headers.get("authorization", ""))
             body = await self._read(receive, headers)
         except ApiError as error:
             await error.response()(scope, receive, send)
@@ -110,6 +113,17 @@ class Gate:
         if scheme.lower() != "bearer" or not any(matches):
             message = "this server needs an API key: send the header 'Authorization: Bearer KEY'"
             raise ApiError(401, message, code="invalid_api_key")
+
+    def _check_rate(self, scope: Scope, authorization: str) -> None:
+        """Of what costs something: POSTs, by key, or by address where there are no keys."""
+        if self._rates is None or scope["method"] != "POST":
+            return
+        client = authorization.partition(" ")[2].strip() if self._keys else (scope.get("client") or ("",))[0]
+        wait = self._rates.take(_digest(client), time.monotonic())
+        if wait:
+            most = self._config.requests_per_minute
+            message = f"more than {most} requests a minute; try again in {wait} s"
+            raise ApiError(429, message, code="rate_limit_exceeded", retry_after=wait)
 
     async def _read(self, receive: Receive, headers: Headers) -> bytes | None:
         """The whole body; None if the client went before its end."""

@@ -12,14 +12,16 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 
 from grammars.spec import Ebnf, JsonSchema, Regex, Spec
-from runtime.api import GenerateRequest, RequestOutput, SamplingParams
+from runtime.api import GenerateRequest, PromptImage, RequestOutput, SamplingParams
 from sgl_lite.meta import finish_reason, meta_of
 from sgl_lite.server.desk import Answers, Asked
 from sgl_lite.server.errors import ApiError, as_api_error, invalid
 from sgl_lite.server.gate import Call
+from sgl_lite.server.images import Images
 from sgl_lite.server.protocol import NativeBody, NativeSampling
 from sgl_lite.server.service import Prompt, Service, token_biases, usage_of
 from sgl_lite.server.streams import EventStream, to_json
+from sgl_lite.server.tgi import tgi_generate
 
 DEFAULT_MAX_NEW_TOKENS = 128
 _RENAMED = {
@@ -29,19 +31,40 @@ _RENAMED = {
     "no_stop_trim": "include_stop_str_in_output",
 }
 _CONSTRAINTS = ("json_schema", "regex", "ebnf")
+_TGI = {"inputs", "parameters", "stream"}
 
 T = TypeVar("T")
 
 
+async def generate_stream(service: Service, call: Call, body: NativeBody) -> Response:
+    """`/generate_stream`: as `/generate`, always in events."""
+    return await generate(service, call, body.model_copy(update={"stream": True}))
+
+
+async def tgi(service: Service, call: Call, body: NativeBody) -> Response:
+    """`POST /`: text-generation-inference's body only."""
+    given = sorted(name for name in body.model_fields_set - _TGI if getattr(body, name) is not None)
+    if given:
+        raise invalid(given[0], "here it is inputs and parameters; the field belongs to /generate")
+    return await tgi_generate(service, call, body, bool(body.stream), as_list=True)
+
+
 async def generate(service: Service, call: Call, body: NativeBody) -> Response:
+    if body.inputs is not None or body.parameters is not None:
+        others = sorted(name for name in body.model_fields_set - _TGI if getattr(body, name) is not None)
+        if others:
+            raise invalid(others[0], "it is given together with inputs or parameters; give one kind of body")
+        return await tgi_generate(service, call, body, bool(body.stream), as_list=False)
     if (body.text is None) == (body.input_ids is None):
         raise ApiError(400, "give either text or input_ids", param="text", code="invalid_value")
     name, given = ("input_ids", body.input_ids) if body.text is None else ("text", body.text)
     prompts, many = service.prompts(given, name)
     params = _for_each(body.sampling_params or NativeSampling(), len(prompts))
+    images = _images(body, len(prompts), many)
+    placed = await service.desk.in_thread(_placed, service, prompts, images)
     asked = [
-        Asked(_request(service, body, prompt, one), stream=bool(body.stream))
-        for prompt, one in zip(prompts, params, strict=True)
+        Asked(replace(_request(service, body, prompt, one), images=shown), stream=bool(body.stream))
+        for (prompt, shown), one in zip(placed, params, strict=True)
     ]
     param = next((f"sampling_params.{name}" for name in _CONSTRAINTS if getattr(params[0], name) is not None), None)
     try:
@@ -54,6 +77,37 @@ async def generate(service: Service, call: Call, body: NativeBody) -> Response:
     usage_of(outputs, call)
     results = [result for output in outputs for result in _results(service, call, body, output)]
     return Response(to_json(results if many or len(results) > 1 else results[0]), media_type="application/json")
+
+
+def _images(body: NativeBody, count: int, many: bool) -> list[list[str]]:
+    """Those of each prompt. Of several prompts: a list each, or one image each."""
+    given = body.image_data
+    if given is None:
+        return [[]] * count
+    if not many:
+        flat = [given] if isinstance(given, str) else given
+        if any(not isinstance(one, str) for one in flat):
+            raise invalid("image_data", "one prompt has one list of images")
+        return [[one for one in flat if isinstance(one, str)]]
+    each = [given] if isinstance(given, str) else given
+    if len(each) != count:
+        raise invalid("image_data", f"there are {len(each)} of them for {count} prompts")
+    return [[one] if isinstance(one, str) else one for one in each]
+
+
+def _placed(
+    service: Service, prompts: list[Prompt], images: list[list[str]]
+) -> list[tuple[Prompt, tuple[PromptImage, ...]]]:
+    """Prompts without the words for images, and the images in their places. Decodes: not for the event loop."""
+    out: list[tuple[Prompt, tuple[PromptImage, ...]]] = []
+    for prompt, sources in zip(prompts, images, strict=True):
+        if isinstance(prompt, str):
+            out.append(Images(service).placed(prompt, list(sources), "image_data"))
+        elif sources:
+            raise invalid("image_data", "images go with text, not with input_ids")
+        else:
+            out.append((prompt, ()))
+    return out
 
 
 def _for_each(params: T | list[T], count: int) -> list[T]:

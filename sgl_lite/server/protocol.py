@@ -58,8 +58,24 @@ class GrammarFormat(Body):
     grammar: str
 
 
+class Structure(Body):
+    begin: str
+    schema_: dict[str, Any] | bool = Field(alias="schema")
+    end: str
+
+
+class StructuralTagFormat(Body):
+    """Free text with tagged parts: structures and triggers, or a nested format."""
+
+    type: Literal["structural_tag"]
+    structures: Annotated[list[Structure], Field(max_length=256)] | None = None
+    triggers: Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=256)] | None = None
+    format: dict[str, Any] | None = None
+
+
 ResponseFormat = Annotated[
-    TextFormat | JsonObjectFormat | JsonSchemaFormat | RegexFormat | GrammarFormat, Field(discriminator="type")
+    TextFormat | JsonObjectFormat | JsonSchemaFormat | RegexFormat | GrammarFormat | StructuralTagFormat,
+    Field(discriminator="type"),
 ]
 
 
@@ -111,10 +127,25 @@ class CompletionBody(GenerationBody):
 
 
 class TextPart(Body):
-    """Parts of other types, such as images, are refused: the engine runs text models."""
-
     type: Literal["text"]
     text: str
+
+
+class ImageUrl(Body):
+    """url: a data: URL; http(s) ones if the server fetches. detail: taken and not used."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class ImagePart(Body):
+    """An image, for models that see."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 
 
 class FunctionCall(Body):
@@ -130,14 +161,17 @@ class ToolCall(Body):
 
 
 class Message(Body):
-    """A message of the conversation. name, refusal, annotations: taken and not used; audio: not supported."""
+    """A message of the conversation. name, refusal, annotations, reasoning_content: taken and not used; audio: not
+    supported.
+    """
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
+    content: str | list[Part] | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
     name: str | None = None
     refusal: str | None = None
+    reasoning_content: str | None = None
     annotations: list[Any] | None = None
     audio: None = None
     function_call: None = None
@@ -176,6 +210,10 @@ class ChatBody(GenerationBody):
     tools: Annotated[list[Tool], Field(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
+    chat_template_kwargs: Annotated[dict[str, Any], Field(max_length=32)] | None = None
+    separate_reasoning: bool | None = None
     metadata: dict[str, str] | None = None
     store: Literal[False] | None = None
     service_tier: Literal["auto", "default"] | None = None
@@ -211,11 +249,48 @@ class NativeSampling(Body):
     ebnf: str | None = None
 
 
-class NativeBody(Body):
-    """`POST /generate`, by SGLang's names. Lists give one answer for each prompt."""
+class TgiGrammar(Body):
+    """value: a pattern, or a schema as object or text; of `json_schema` also with its name around it."""
 
+    type: Literal["json", "json_schema", "regex"]
+    value: dict[str, Any] | bool | str
+
+
+class TgiParameters(Body):
+    """`parameters` of text-generation-inference. watermark, typical_p, truncate, adapter_id: not supported."""
+
+    max_new_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = None
+    do_sample: bool | None = None
+    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    top_k: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    seed: Seed | None = None
+    best_of: Annotated[int, Field(ge=1)] | None = None
+    stop: Annotated[list[Stop], Field(max_length=32)] | None = None
+    stop_sequences: Annotated[list[Stop], Field(max_length=32)] | None = None
+    return_full_text: bool | None = None
+    details: bool | None = None
+    decoder_input_details: bool | None = None
+    grammar: TgiGrammar | None = None
+    watermark: Literal[False] | None = None
+    typical_p: None = None
+    truncate: None = None
+    top_n_tokens: None = None
+    adapter_id: None = None
+
+
+class NativeBody(Body):
+    """`POST /generate`, by SGLang's names; `inputs` and `parameters` are text-generation-inference's. Lists give one
+    answer for each prompt.
+    """
+
+    inputs: str | None = None
+    parameters: TgiParameters | None = None
     text: str | list[str] | None = None
     input_ids: list[Token] | list[list[Token]] | None = None
+    image_data: str | list[str] | list[list[str]] | None = None
     sampling_params: NativeSampling | list[NativeSampling] | None = None
     return_logprob: bool | None = None
     logprob_start_len: Annotated[int, Field(ge=-1, le=MAX_TOKENS)] | None = None
@@ -226,6 +301,16 @@ class NativeBody(Body):
     priority: Priority | None = None
     cache_salt: Salt | None = None
     extra_key: Salt | None = None
+
+
+class EmbeddingBody(Body):
+    """`POST /v1/embeddings`"""
+
+    model: Annotated[str, Field(max_length=1000)]
+    input: str | list[Token] | list[str] | list[list[Token]]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
+    user: str | None = None
 
 
 class TokenizeBody(Body):

@@ -23,8 +23,10 @@ from sgl_lite.server.protocol import (
     JsonSchemaFormat,
     RegexFormat,
     ResponseFormat,
+    StructuralTagFormat,
     TextFormat,
 )
+from sgl_lite.server.structural_tags import structural_tag
 
 Prompt: TypeAlias = str | tuple[int, ...]
 ANY_OBJECT = JsonSchema('{"type": "object"}')
@@ -103,6 +105,9 @@ class Service:
                 return Regex(self.checked("response_format.regex", asked.regex))
             case GrammarFormat():
                 return from_grammar(self.checked("response_format.grammar", asked.grammar)).spec
+            case StructuralTagFormat():
+                fields = asked.model_dump(by_alias=True, exclude_none=True)
+                return structural_tag(fields, "response_format", self.checked)
         raise AssertionError(f"no constraint for {asked!r}")
 
     def schema(self, schema: Mapping[str, Any] | bool, param: str) -> JsonSchema:

@@ -72,6 +72,7 @@ class Status:
                 "tokenizer_path": engine.config.tokenizer_path or self._service.backend.model_name,
                 "is_generation": True,
                 "revision": self._service.config.revision,
+                "image_text": None if engine.image_support is None else engine.image_support.text,
             }
         )
 

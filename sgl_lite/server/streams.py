@@ -20,15 +20,15 @@ def to_json(value: Any) -> bytes:
 class EventStream(Response):
     """Each value is one event; `[DONE]` ends them. An error after the beginning is an event too, and the last one.
 
-    `param`: the field that an error about the constraint is about.
+    `param`: the field that an error about the constraint is about. `done`: whether `[DONE]` ends them.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, values: AsyncIterator[Any], param: str | None = None) -> None:
+    def __init__(self, values: AsyncIterator[Any], param: str | None = None, *, done: bool = True) -> None:
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._values, self._param = values, param
+        self._values, self._param, self._done = values, param, done
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -42,4 +42,5 @@ class EventStream(Response):
                 yield to_json(value)
         except Exception as error:
             yield to_json(as_api_error(error, self._param).body())
-        yield b"[DONE]"
+        if self._done:
+            yield b"[DONE]"

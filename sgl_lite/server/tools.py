@@ -21,7 +21,7 @@ from grammars.spec import Choice, JsonSchema, Repeat, Spec, Tag, Tagged
 from grammars.spec import Sequence as InTurn
 from sgl_lite.backends.base import Message as PlainMessage
 from sgl_lite.server.errors import invalid
-from sgl_lite.server.protocol import ChatBody, Message, NamedTool, Tool
+from sgl_lite.server.protocol import ChatBody, Message, NamedTool, TextPart, Tool
 
 BEGIN, END = "<tool_call>", "</tool_call>"
 _HEAD = re.compile(r'\n\{"name": "([A-Za-z0-9_.\-]+)", "arguments": ')
@@ -72,7 +72,7 @@ class ToolUse:
 
     system: str
     constraint: Spec | None
-    new_reader: Callable[[], Reader]
+    new_reader: Callable[[], Any]
 
 
 def tool_use(body: ChatBody, check: Callable[[str, Any], Any]) -> ToolUse:
@@ -125,12 +125,20 @@ def _arguments_schema(parameters: dict[str, Any] | None) -> JsonSchema:
     raise invalid("tools", f"parameters must have the type 'object', not {parameters['type']!r}")
 
 
-def plain_messages(messages: Sequence[Message], system: str) -> list[PlainMessage]:
-    """As templates of every model take them: roles system, user and assistant, contents of text.
+class ImageReader(Protocol):
+    """Reads images, and checks texts that go beside them. Both say which field is at fault."""
+
+    def mark(self, source: str, path: str) -> str: ...
+    def check_text(self, text: str, path: str) -> str: ...
+
+
+def plain_messages(messages: Sequence[Message], system: str, images: ImageReader) -> list[PlainMessage]:
+    """As templates of every model take them: roles system, user and assistant, contents of text, with a mark for each
+    image.
 
     system: is added to the first system message. Errors: `ApiError`.
     """
-    plain = [{"role": _role(message), "content": _content(message, i)} for i, message in enumerate(messages)]
+    plain = [{"role": _role(message), "content": _content(message, i, images)} for i, message in enumerate(messages)]
     if not system:
         return plain
     if plain[0]["role"] == "system":
@@ -143,10 +151,17 @@ def _role(message: Message) -> str:
     return {"developer": "system", "tool": "user"}.get(message.role, message.role)
 
 
-def _content(message: Message, index: int) -> str:
-    text = message.content or ""
-    if not isinstance(text, str):
-        text = "".join(part.text for part in text)
+def _content(message: Message, index: int, images: ImageReader) -> str:
+    content, path = message.content or "", f"messages.{index}.content"
+    if isinstance(content, str):
+        text = images.check_text(content, path)
+    else:
+        text = "".join(
+            images.check_text(part.text, f"{path}.{i}.text")
+            if isinstance(part, TextPart)
+            else images.mark(part.image_url.url, f"{path}.{i}.image_url.url")
+            for i, part in enumerate(content)
+        )
     if message.tool_calls and message.role != "assistant":
         raise invalid(f"messages.{index}.tool_calls", f"messages of {message.role} call no tools")
     if message.content is None and not message.tool_calls:

@@ -241,7 +241,7 @@ def test_async(address: str) -> None:
          "response_format.json_schema.name", "missing_required_parameter"),
         ({"tool_choice": "required"}, "tool_choice", "invalid_value"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]},
-         "messages.0.content.0.type", "invalid_value"),
+         "messages.0.content.0.image_url.url", "images_not_supported"),
         ({"messages": [{"role": "user", "content": "long " * 3000}]}, "messages", "context_length_exceeded"),
     ],
 )  # fmt: skip

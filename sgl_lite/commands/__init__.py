@@ -1,0 +1,1 @@
+"""The subcommands of `sgl-lite` that are more than a few lines."""
