@@ -159,7 +159,7 @@ class Intake:
                 raise RequestError(
                     "prompt_logprobs: this model reads a prompt in both directions, so its tokens have none"
                 )
-            return prompt_ids, layout
+            return prompt_ids, layout if layout.images or layout.spans else None
         prompt_ids = tuple(self.encode(prompt)) if isinstance(prompt, str) else prompt
         return prompt_ids or (self._beginning(),), None
 

@@ -67,7 +67,11 @@ def token_logprobs(logits: torch.Tensor, token_ids: NDArray[np.int64], tops: Seq
 
 def _token_logprobs(logits: torch.Tensor, token_ids: NDArray[np.int64], tops: Sequence[int]) -> list[TokenLogprob]:
     mass = logits.logsumexp(-1, keepdim=True)
-    of_tokens = (logits.gather(1, torch.from_numpy(token_ids).to(logits.device)[:, None]) - mass)[:, 0].tolist()
+    known = token_ids < logits.shape[1]  # what stands for an image may lie outside the vocabulary
+    at = torch.from_numpy(np.where(known, token_ids, 0)).to(logits.device)
+    of_tokens = (logits.gather(1, at[:, None]) - mass)[:, 0].tolist()
+    if not known.all():
+        of_tokens = [value if inside else float("-inf") for value, inside in zip(of_tokens, known, strict=True)]
     most = min(max(tops), logits.shape[1])
     if not most:
         return [TokenLogprob(int(token), logprob) for token, logprob in zip(token_ids, of_tokens, strict=True)]

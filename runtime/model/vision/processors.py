@@ -37,7 +37,10 @@ def load_processor(path: str, model_type: str, **hub: Any) -> Any:
     base = _processor_class(name)
     if "video_processor" in inspect.signature(base.__init__).parameters:
         base = _without_video(base)
-    return base.from_pretrained(path, backend="pil", **hub)
+    processor = base.from_pretrained(path, backend="pil", **hub)
+    if processor.tokenizer.chat_template is None:
+        processor.tokenizer.chat_template = processor.chat_template  # older checkpoints keep it beside the processor
+    return processor
 
 
 def _class_name(path: str, model_type: str, hub: dict[str, Any]) -> str:

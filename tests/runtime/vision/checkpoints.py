@@ -13,12 +13,12 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedToke
 
 VOCAB = 400
 _TEXT = {
-    "hidden_size": 64,
+    "hidden_size": 128,
     "intermediate_size": 96,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "head_dim": 16,
+    "head_dim": 32,
     "max_position_embeddings": 2048,
     "vocab_size": VOCAB,
     "pad_token_id": 256,
@@ -31,13 +31,13 @@ _SIGLIP = {**_TOWER, "model_type": "siglip_vision_model", "image_size": 28, "pat
 _PIXTRAL = {**_TOWER, "model_type": "pixtral", "image_size": 112, "patch_size": 7, "head_dim": 16}
 _SQUARE = {"height": 28, "width": 28}
 _PINPOINTS = [[28, 56], [56, 28], [56, 56]]
-_MROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}}
+_MROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6]}}
 _QWEN_TOWER = {
     "hidden_size": 32,
     "num_heads": 2,
     "depth": 3,
     "intermediate_size": 48,
-    "out_hidden_size": 64,
+    "out_hidden_size": 128,
     "patch_size": 4,
     "spatial_merge_size": 2,
     "temporal_patch_size": 2,
@@ -108,7 +108,7 @@ _PALIGEMMA = {
     "processor": "PaliGemmaProcessor",
     "image_class": "SiglipImageProcessor",
     "images": {"size": _SQUARE, "image_seq_length": 16},
-    "top": {"projection_dim": 64},
+    "top": {"projection_dim": 128},
     "vocab": 1600,
 }
 
@@ -130,7 +130,7 @@ FAMILIES = {
         top={"image_grid_pinpoints": _PINPOINTS},
         options={"num_image_tokens": 16, "vision_feature_select_strategy": "full"}),
     "qwen2_vl": _qwen("qwen2_vl", "Qwen2VLProcessor",
-        {"embed_dim": 32, "hidden_size": 64, "num_heads": 2, "depth": 3, "patch_size": 4}),
+        {"embed_dim": 32, "hidden_size": 128, "num_heads": 2, "depth": 3, "patch_size": 4}),
     "qwen2_5_vl": _qwen("qwen2_5_vl", "Qwen2_5_VLProcessor",
         {**_QWEN_TOWER, "window_size": 16, "fullatt_block_indexes": [1]}),
     "qwen3_vl": _qwen("qwen3_vl", "Qwen3VLProcessor",
@@ -156,9 +156,9 @@ FAMILIES = {
         {"size": {"longest_edge": 56}, "patch_size": {"height": 7, "width": 7}}, image="[IMG]",
         special=("[IMG]", "[IMG_BREAK]", "[IMG_END]"), ids={"image_token_index": "[IMG]"},
         top={"spatial_merge_size": 2}, options={"patch_size": 7, "spatial_merge_size": 2}),
-    "paligemma": Family("paligemma", {"model_type": "gemma"}, {**_SIGLIP, "projection_dim": 64}, **_PALIGEMMA),
+    "paligemma": Family("paligemma", {"model_type": "gemma"}, {**_SIGLIP, "projection_dim": 128}, **_PALIGEMMA),
     "paligemma2": Family("paligemma", {"model_type": "gemma2", "sliding_window": 6, "query_pre_attn_scalar": 16,
-        "attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0}, {**_SIGLIP, "projection_dim": 64},
+        "attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0}, {**_SIGLIP, "projection_dim": 128},
         **_PALIGEMMA),
 }  # fmt: skip
 

@@ -54,7 +54,9 @@ def asked(case: Case, **fields: Any) -> GenerateRequest:
 
 
 def engine_of(folder: Path, **settings: Any) -> Engine:
-    return Engine(str(folder), **{"dtype": "float32", "device": "cpu", "kv_cache_bytes": 8 << 20, **settings})
+    return Engine(
+        str(folder), **{"dtype": "float32", "device": "cpu", "kv_cache_bytes": 16 << 20, "num_threads": 1, **settings}
+    )
 
 
 def check(engine: Engine, cases: Iterator[Case] | tuple[Case, ...], answers: Answers) -> None:
@@ -118,7 +120,7 @@ def test_family_in_a_tiny_pool(
         support = engine.image_support
     assert support is not None
     longest = max(len(answers(support, case)[0]) for case in CASES) + MAX_TOKENS
-    bytes_of_page = 4 * 3 * 2 * 2 * 16 * 4
+    bytes_of_page = 4 * 3 * 2 * 2 * 32 * 4
     pool = (longest // 4 + 4) * bytes_of_page
     with engine_of(folder, page_size=4, kv_cache_bytes=pool, max_num_batched_tokens=48) as engine:
         running = []

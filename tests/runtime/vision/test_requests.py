@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from runtime.api import GenerateRequest, PromptImage, SamplingParams
 from runtime.engine import Engine
 from runtime.errors import ImageError, ModelLoadError, PromptTooLongError, RequestError, UnsupportedModelError
 from runtime.images import Image
+from tests.runtime.vision.checkpoints import FAMILIES, write_family
 from tests.runtime.vision.reference import PLACE, Reference, picture, request
 
 Checkpoint = Callable[[str], Path]
@@ -92,9 +94,16 @@ def test_scores_of_options(name: str, checkpoint: Checkpoint) -> None:
             )
 
 
-def test_penalties_with_image_tokens(engine: Engine) -> None:
-    sampling = SamplingParams(max_tokens=4, repetition_penalty=1.2, presence_penalty=0.5, temperature=0.0)
-    assert engine.submit(request(f"{PLACE}?", [picture(0)], sampling=sampling)).result().usage.completion_tokens
+def test_image_token_outside_the_vocabulary(tmp_path: Path) -> None:
+    """As in checkpoints whose embeddings were not made longer for it; `transformers` itself fails on such ids."""
+    folder = write_family(dataclasses.replace(FAMILIES["llava"], vocab=259), tmp_path)
+    with engine_of(folder) as engine:
+        sampling = SamplingParams(
+            max_tokens=4, repetition_penalty=1.2, presence_penalty=0.5, logprobs=1, prompt_logprobs=1
+        )
+        scored = engine.submit(request(f"a {PLACE}?", [picture(0)], sampling=sampling)).result()
+        values = [entry.logprob for entry in scored.prompt_logprobs or () if entry is not None]
+        assert values.count(float("-inf")) == 16, "a placeholder has no probability"
 
 
 # What callers see
