@@ -38,7 +38,7 @@ MIXTURE: tuple[tuple[int, Callable[[Dice], Document]], ...] = (
     (6, questions.repeated),
     (1, questions.story),
 )
-PICTURES, SHARED_TEXTS = 0.2, 0.12  # shares of the stems that are pictures, and records with several questions
+PICTURES, SHARED_TEXTS = 0.3, 0.1  # shares of the stems that are pictures, and records with several questions
 QUESTIONS_A_PICTURE = 11
 TASKS, TASK_WEIGHTS = [task for _, task in MIXTURE], [weight for weight, _ in MIXTURE]
 SYSTEM_TEXTS = (

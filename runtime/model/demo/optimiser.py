@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 WARM_UP_STEPS = 60
-PEAK_RATE = 3e-3
+PEAK_RATE = 2e-3
 
 
 class Optimiser:

@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn import functional
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, LlamaConfig, LlamaForCausalLM
 
 from runtime.model.demo import train as training
 from runtime.model.demo.checkpoint import Progress
 from runtime.model.demo.data import of_picture_task, stems
+from runtime.model.demo.growth import grow, grown_tokenizer
 from runtime.model.demo.network import GRID, IMAGE_TOKENS, new_model, new_processor, short_row_attention, tower_states
 from runtime.model.demo.optimiser import PEAK_RATE, WARM_UP_STEPS, Optimiser, learning_rate
 from runtime.model.demo.patch_labels import PatchHead, pixels_of
 from runtime.model.demo.picture_tasks import QUESTIONS
 from runtime.model.demo.scenes import paint
 from runtime.model.demo.scores import Score, answers
-from runtime.model.demo.train import Training, finish_folder
+from runtime.model.demo.train import Plan, Training, finish_folder
 from tests.runtime.model.demo.tiny import tokenizer
 
 
@@ -88,11 +89,11 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stopped_training_goes_on_and_the_folder_is_whole(tmp_path: Path, short: None, capsys) -> None:
     out = tmp_path / "model"
-    first = Training(out, minutes=10.0, finish=5.0, seed=1, resume=False, compiled=False)
+    first = Training(Plan(out, 10.0, 5.0, 1))
     for _ in zip(range(2), first.steps(), strict=False):
         pass
     first.save()
-    again = Training(out, minutes=10.0, finish=5.0, seed=1, resume=True, compiled=False)
+    again = Training(Plan(out, 10.0, 5.0, 1), resume=True)
     assert "goes on from step 1" in capsys.readouterr().out
     assert (again.progress.pictures, again.progress.steps) == (8, 1)
     for (parameter, copy), (twin, _) in zip(first.optimiser.pairs, again.optimiser.pairs, strict=True):
@@ -113,21 +114,47 @@ def test_a_stopped_training_goes_on_and_the_folder_is_whole(tmp_path: Path, shor
 
 def test_a_longer_training_goes_on_from_before_the_rate_fell(tmp_path: Path, short: None) -> None:
     out = tmp_path / "model"
-    first = Training(out, minutes=1.0, finish=0.5, seed=1, resume=False, compiled=False)
+    first = Training(Plan(out, 1.0, 0.5, 1))
     first.progress = Progress(look_steps=1, pictures=8, steps=7, seconds=20.0)
     first.save()
     first.progress = Progress(look_steps=1, pictures=8, steps=9, seconds=40.0)
     first.save()
-    same = Training(out, minutes=1.0, finish=0.5, seed=1, resume=True, compiled=False)
-    longer = Training(out, minutes=3.0, finish=0.5, seed=1, resume=True, compiled=False)
+    same = Training(Plan(out, 1.0, 0.5, 1), resume=True)
+    longer = Training(Plan(out, 3.0, 0.5, 1), resume=True)
     assert (same.progress.steps, longer.progress.steps) == (9, 7)
 
 
 def test_the_card_states_scores_and_figures(tmp_path: Path, short: None, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "model"
-    Training(out, minutes=1.0, finish=0.5, seed=1, resume=False, compiled=False).save()
+    Training(Plan(out, 1.0, 0.5, 1)).save()
     monkeypatch.setattr(training, "measure", lambda *_: [Score("records", 3, 4)])
-    finish_folder(out, Progress(pictures=800, steps=12, seconds=60.0, tokens=3456, longest=99), seed=1)
+    plan = Plan(out, 1.0, 0.5, 1, start=Path("text"))
+    finish_folder(plan, Progress(pictures=800, steps=12, seconds=60.0, tokens=3456, longest=99))
     card = (out / "README.md").read_text()
     assert "| records | 3 | 4 | 75.0% |" in card
     assert "12 steps over 3,456 tokens" in card
+    assert "--start TEXT_MODEL" in card
+
+
+def test_a_grown_model_answers_as_the_text_model_did(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer()),
+        hidden_size=256,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+    )
+    text = LlamaForCausalLM(config).eval()
+    text.save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    known = grown_tokenizer(tmp_path)
+    assert known.tokenize("<|image|>Hi")[0] == "<|image|>"
+    model = new_model(known).float().eval()
+    grow(model, tmp_path)
+    ids = torch.randint(8, 1000, (2, 20))
+    with torch.inference_mode():
+        ours = model(input_ids=ids).logits[..., : len(tokenizer())]
+        torch.testing.assert_close(ours, text(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
