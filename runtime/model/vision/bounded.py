@@ -61,11 +61,13 @@ class BoundedStore(Generic[V]):
         """Made once, however many threads ask at the same time (unless there is no room to keep it)."""
         with self._lock:
             making = self._making.setdefault(key, threading.Lock())
-        with making:
-            value = self.get(key)
-            if value is None:
-                value = make()
-                self.put(key, value)
-        with self._lock:
-            self._making.pop(key, None)
-        return value
+        try:
+            with making:
+                value = self.get(key)
+                if value is None:
+                    value = make()
+                    self.put(key, value)
+                return value
+        finally:
+            with self._lock:
+                self._making.pop(key, None)

@@ -60,7 +60,8 @@ class Placement:
             processor.valid_processor_kwargs, tokenizer_init_kwargs=self._tokenizer.init_kwargs, return_tensors="pt"
         )
         self._options = options["images_kwargs"]
-        self._settings = repr((sorted(self._options.items()), processor.to_json_string())).encode()
+        settings = repr((sorted(self._options.items()), processor.to_json_string()))
+        self._settings = hashlib.sha256(settings.encode()).digest()
 
     def _word(self, token_id: int | None) -> str:
         return "" if token_id is None else str(self._tokenizer.convert_ids_to_tokens(token_id))
