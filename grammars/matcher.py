@@ -45,7 +45,7 @@ class Matcher:
     def fill_mask(self, row: Row) -> None:
         """Write the mask of what may come next into `row`, int32 [ceil(V / 32)]."""
         if self._budget is None:
-            row[:] = self._masks.row(self._state)
+            self._masks.write(self._state, row)
             return
         row[:] = self._masks.row_within(self._state, self._budget - len(self._tokens))
         if self._plan:

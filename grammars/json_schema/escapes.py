@@ -123,8 +123,8 @@ _COST, _BY_COST = _byte_costs()
 
 
 class EscapedText:
-    """See the module docstring. Every state that `row` gives is completable. Safe to read from several threads only
-    after `complete`."""
+    """See the module docstring. Every state that `row` gives is completable. Safe for threads, if the values are its
+    own."""
 
     def __init__(self, values: Values, classes: int, key: Hashable) -> None:
         self.key = key
@@ -136,29 +136,37 @@ class EscapedText:
         self._costs: dict[int, int] = {}  # of states of the values: bytes to and with the closing quote
         self._best: dict[int, tuple[int, int]] = {}  # of those: the value's next byte on a shortest way, and its target
         self._lengths: dict[int, int] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """held while anything is made"""
         self.start = 2 * values.start
 
     def row(self, state: int) -> Row:
         """int32[256]: the state after each byte of text, or DEAD. Read only."""
         row = self._rows.get(state)
         if row is None:
-            row = self._escape_row(self._keys[state >> 1]) if state & 1 else self._plain_row(state >> 1)
-            row.setflags(write=False)
-            self._rows[state] = row
+            with self._lock:
+                row = self._escape_row(self._keys[state >> 1]) if state & 1 else self._plain_row(state >> 1)
+                row.setflags(write=False)
+                self._rows[state] = row
         return row
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that its rows take, and as much again for those of the values."""
+        return 2 * 1024 * len(self._rows)
 
     def spread(self, state: int) -> tuple[list[tuple[int, int, dict[int, int]]], list[Chain]]:
         """The rows of a state and of states after it, as `Values.spread` has them: by the difference to another row,
         and chains. Nothing where the values do not say."""
-        if state & 1:
-            return self._spread_escape(*self._keys[state >> 1][:2]), []
-        found = self._values.spread(state >> 1)
-        few = [
-            (2 * q, 2 * like if like != DEAD else DEAD, self._few_raw(q, like, changed))
-            for q, like, changed in found.few
-        ]
-        return few, [self._chain(*chain) for chain in found.chains]
+        with self._lock:
+            if state & 1:
+                return self._spread_escape(*self._keys[state >> 1][:2]), []
+            found = self._values.spread(state >> 1)
+            few = [
+                (2 * q, 2 * like if like != DEAD else DEAD, self._few_raw(q, like, changed))
+                for q, like, changed in found.few
+            ]
+            return few, [self._chain(*chain) for chain in found.chains]
 
     def _chain(self, q: int, text: bytes, like: int) -> Chain:
         escapes = [self._intern(("\\", at)) if not 0x80 <= byte < 0xC0 else DEAD for at, byte in enumerate(text, q)]
@@ -196,10 +204,13 @@ class EscapedText:
 
     def together(self, state: int) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
         """(states, their rows [n, 256]) made together with that of `state`, where the values make theirs so."""
-        found = None if state & 1 else self._values.together(state >> 1)
-        if found is None:
+        if state & 1:
             return None
-        states, rows = found
+        with self._lock:
+            found = self._values.together(state >> 1)
+            return None if found is None else self._raw_rows(*found)
+
+    def _raw_rows(self, states: NDArray[np.int32], rows: NDArray[np.int32]) -> tuple[Row, Row]:
         between = np.maximum(rows[:, :0x80].max(1), rows[:, 0xC2:0xF5].max(1)) >= 0
         rows = np.maximum(rows << 1, DEAD)
         rows[:, _NOT_RAW] = DEAD
@@ -231,7 +242,8 @@ class EscapedText:
         """See `ByteAutomaton.canonical_byte`: the one byte that the value goes on with, if a text may have it raw."""
         if state & 1 or self._values.class_of(state >> 1) != NO_CLASS:
             return DEAD
-        live = np.flatnonzero(self._values.row(state >> 1) != DEAD)
+        with self._lock:
+            live = np.flatnonzero(self._values.row(state >> 1) != DEAD)
         return int(live[0]) if len(live) == 1 and live[0] not in _NOT_RAW else DEAD
 
     def step(self, state: int, byte: int) -> int:
@@ -241,7 +253,8 @@ class EscapedText:
         """Whether a shortest completion may begin with a backslash: only an escape leads where it leads."""
         if state & 1:
             return True
-        targets = self._values.row(state >> 1)
+        with self._lock:
+            targets = self._values.row(state >> 1)
         raw = np.delete(targets, _NOT_RAW)
         return not set(targets[_NOT_RAW].tolist()) - {DEAD} <= set(raw.tolist())
 
@@ -264,8 +277,10 @@ class EscapedText:
 
     def min_bytes(self, state: int) -> int:
         """Bytes of a shortest completion, the closing quote counted. Raises ValueError if there is none (empty)."""
-        if not state & 1:
-            return self._cost(state >> 1)
+        with self._lock:
+            return self._cost(state >> 1) if not state & 1 else self._escape_cost(state)
+
+    def _escape_cost(self, state: int) -> int:
         if self.is_accepting(state):
             return 0
         found = self._lengths.get(state)
@@ -291,6 +306,10 @@ class EscapedText:
 
     def witness(self, state: int) -> bytes:
         """A shortest completion."""
+        with self._lock:
+            return self._find_witness(state)
+
+    def _find_witness(self, state: int) -> bytes:
         text = bytearray()
         while not self.is_accepting(state):
             if state & 1:
@@ -329,10 +348,8 @@ class EscapedText:
     def _intern(self, key: tuple[Any, ...]) -> int:
         found = self._ids.get(key)
         if found is None:
-            with self._lock:
-                found = self._ids.setdefault(key, len(self._keys))
-                if found == len(self._keys):
-                    self._keys.append(key)
+            found = self._ids[key] = len(self._keys)
+            self._keys.append(key)
         return 2 * found + 1
 
     def _plain_row(self, q: int) -> Row:

@@ -6,6 +6,8 @@ tells at the closing quote which class of names the key belongs to. See `escapes
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
@@ -14,7 +16,11 @@ from grammars.json_schema.language_values import LanguageValues
 from grammars.json_schema.length_automaton import LengthValues
 from grammars.json_schema.names_automaton import NameValues
 from grammars.json_schema.word_values import WordValues
+from grammars.limits import DEFAULT_LIMITS
 from grammars.regex import Language
+
+_KEPT, _LARGE_BYTES = 128, 1 << 20
+"""How many lexemes are kept for other schemas, and how large they may have become"""
 
 ANY_STRING_STATES = 2_000
 """More than all states of the strings without a constraint."""
@@ -35,6 +41,31 @@ def any_string() -> StringLexeme:
     lexeme = StringLexeme(Language.any_text())
     lexeme.complete(ANY_STRING_STATES)
     return lexeme
+
+
+class StringLexemes:
+    """Those of the languages used last: formats and patterns come up in many schemas. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[bytes, StringLexeme] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, language: Language) -> StringLexeme:
+        """The lexeme of a language, with states of its own."""
+        with self._lock:
+            found = self._kept.pop(language.key, None)
+            if found is None or found.nbytes > _LARGE_BYTES:
+                found = StringLexeme(language.within(DEFAULT_LIMITS))
+            self._kept[language.key] = found
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+            return found
+
+
+@lru_cache(maxsize=1)
+def shared_lexemes() -> StringLexemes:
+    """One store for everybody."""
+    return StringLexemes()
 
 
 class KeyLexeme(EscapedText):

@@ -9,7 +9,7 @@ import json
 
 from grammars.errors import UnsupportedConstraintError
 from grammars.json_schema.numerals import Numerals
-from grammars.json_schema.strings import StringLexeme, any_string
+from grammars.json_schema.strings import StringLexeme, any_string, shared_lexemes
 from grammars.regex import Language
 
 
@@ -27,7 +27,7 @@ class Texts:
             return any_string()
         found = self._lexemes.get(language.key)
         if found is None:
-            found = self._lexemes[language.key] = StringLexeme(language)
+            found = self._lexemes[language.key] = shared_lexemes().of(language)
         return found
 
     def shortest_number(self, numbers: Numerals) -> bytes:

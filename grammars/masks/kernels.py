@@ -390,6 +390,32 @@ def usual_next(tables, local):  # type: ignore[no-untyped-def]
     return max(usual, np.int64(DEAD))
 
 
+@njit("int32[:, ::1](int32[::1], int64)", cache=True)
+def pack(row, most):  # type: ignore[no-untyped-def]
+    """The words of a row that are not 0, as [2, n]: where they are, and what; [0, 0] if they are more than `most`."""
+    count = 0
+    for w in range(len(row)):
+        count += row[w] != 0
+    if count > most:
+        return np.empty((0, 0), np.int32)
+    packed = np.empty((2, count), np.int32)
+    k = 0
+    for w in range(len(row)):
+        if row[w] != 0:
+            packed[0, k] = w
+            packed[1, k] = row[w]
+            k += 1
+    return packed
+
+
+@njit("void(int32[:, ::1], int32[::1])", cache=True)
+def unpack(packed, row):  # type: ignore[no-untyped-def]
+    """Make `row` the one that was packed."""
+    row[:] = 0
+    for k in range(packed.shape[1]):
+        row[packed[0, k]] = packed[1, k]
+
+
 @njit("boolean(int32[::1], int32[::1])", cache=True)
 def equal_rows(left, right):  # type: ignore[no-untyped-def]
     """Whether two rows of one width are equal."""

@@ -20,7 +20,7 @@ from grammars.limits import Limits
 from grammars.masks import kernels as kernel
 from grammars.masks.completions import Completions
 from grammars.masks.forced import ForcedText
-from grammars.masks.row_memo import RowMemo
+from grammars.masks.row_memo import Packed, RowMemo, write_row
 from grammars.masks.transitions import Transitions
 from grammars.masks.trie_walk import TrieWalk
 from grammars.vocabulary import Vocabulary
@@ -80,14 +80,14 @@ class TokenMasks:
         state = start
         for token in likely:
             with self.lock:
-                self.row(state)
+                self._packed(state)
                 _, state = self.take(state, token)
             if state == DEAD or time.perf_counter() > until:
                 break
         queue, seen, crossings = deque([start]), {start}, 0
         while queue and time.perf_counter() < until:
             with self.lock:
-                self.row(queue.popleft())
+                self._packed(queue.popleft())
                 found, crossings = self.transitions.crossed_since(crossings)
             fresh = [state for state in found if state not in seen]
             seen.update(fresh)
@@ -95,14 +95,27 @@ class TokenMasks:
 
     def row(self, state: int) -> Row:
         """The mask of `state`, whatever comes after."""
-        row = self._memo.rows.get(state)
-        if row is None:
-            with self.lock:
-                row = self._memo.find(state)
-                if row is None:
-                    self._make(state, self._memo.scratch)
-                    row = self._memo.keep(state)
+        packed = self._packed(state)
+        if packed.ndim == 1:
+            return packed
+        row = np.empty(self.vocabulary.mask_width, dtype=np.int32)
+        kernel.unpack(packed, row)
         return row
+
+    def write(self, state: int, row: Row) -> None:
+        """Make `row` the mask of `state`, whatever comes after."""
+        packed = self._memo.rows.get(state)
+        write_row(self._packed(state) if packed is None else packed, row)
+
+    def _packed(self, state: int) -> Packed:
+        packed = self._memo.rows.get(state)
+        if packed is None:
+            with self.lock:
+                packed = self._memo.find(state)
+                if packed is None:
+                    self._make(state, self._memo.scratch)
+                    packed = self._memo.keep(state)
+        return packed
 
     def row_within(self, state: int, tokens: int) -> Row:
         """The mask of the tokens after which a completion is known that takes at most `tokens - 1` more.

@@ -69,6 +69,10 @@ class TrieWalk:
         context, local = state >> 32, state & LOCAL_MASK
         sliced = self._slices.get(local)
         if sliced is None and local not in self._slices:
+            if self._usual_next(local) < 0:  # few bytes go on: there is nothing to slice
+                row.fill(0)
+                self._walk_from(self._trie, state, row)
+                return
             sliced = self._find(state, local)
         if sliced is not None:
             row[:] = sliced.slice.row
