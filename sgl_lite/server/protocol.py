@@ -145,7 +145,7 @@ class ImagePart(Body):
     image_url: ImageUrl
 
 
-Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+Part = TextPart | ImagePart
 
 
 class FunctionCall(Body):
