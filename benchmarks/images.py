@@ -1,10 +1,10 @@
 """What it is worth that an image is known again: many questions about one image against as many images of one size.
 
-    python benchmarks/images.py [questions] [threads]
+    python -m benchmarks.images [questions] [threads]
 
 The model has random weights in the form of LLaVA 1.5 with a SigLIP tower (224 x 224 pixels, 256 tokens, about 50 M
 parameters). Each question is 24 characters, one token each, and is answered with four tokens. Times include the image
-processor, which runs in the caller's thread. The counters say what was computed.
+processor, which runs in the caller's thread. The counters say what was computed. Written to results/images.json.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.machine import record
 from runtime.api import GenerateRequest, PromptImage, SamplingParams
 from runtime.engine import Engine
 from runtime.images import Image
@@ -94,6 +95,15 @@ def main(questions: int = 64, threads: int = 1) -> None:
     for name, seconds, counters in (("one image", shared, of_shared), ("separate images", separate, of_separate)):
         print(f"{questions} questions, {name:16s} {seconds:7.2f} s, {questions / seconds:7.1f} questions/s  {counters}")
     print(f"throughput about one image: {separate / shared:.1f} x")
+    record(
+        "images",
+        threads,
+        unit="seconds",
+        questions=questions,
+        one_image={"seconds": shared, **of_shared},
+        separate_images={"seconds": separate, **of_separate},
+        ratio=separate / shared,
+    )
 
 
 if __name__ == "__main__":
