@@ -74,8 +74,8 @@ class Engine:
         self.context_length = model.context_length
         self._vision = model.vision
         self.default_sampling = model.default_sampling
-        self._grammar_runner = GrammarRunner(model.vocabulary, (model.vocab_size + 31) // 32)
-        self._texts = TokenTexts(model.tokenizer, lambda: self._grammar_runner.vocabulary)
+        self._grammar_runner = grammar_runner = GrammarRunner(model.vocabulary, (model.vocab_size + 31) // 32)
+        self._texts = TokenTexts(model.tokenizer, lambda: grammar_runner.vocabulary)
         self._cache = PrefixCache(
             runner.num_pages, runner.page_size, config.eviction_policy, config.enable_prefix_caching
         )

@@ -145,6 +145,7 @@ class Request:
             error = RequestAborted(f"request {self.request_id} was aborted", output)
         with self._changed:
             self._latest, self._error, self._done = output or self._latest, error, True
+            self._abort = _nothing_to_abort  # a request that is kept does not keep its engine
             self._num_outputs += 1
             callbacks, self._callbacks = self._callbacks, []
             self._changed.notify_all()
@@ -154,6 +155,10 @@ class Request:
         for callback in callbacks:
             _call(callback, self, raised)
         return raised
+
+
+def _nothing_to_abort(request: Request) -> None:
+    return None
 
 
 def _waker(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> Callable[[object], None]:

@@ -10,6 +10,7 @@ import random
 import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -480,6 +481,22 @@ def test_an_engine_that_nobody_holds_stops() -> None:
     gc.collect()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_an_engine_is_freed_when_it_is_let_go() -> None:
+    """Without the garbage collector: a pool may be most of a machine's memory."""
+    gc.collect()
+    gc.disable()
+    try:
+        engine = fake_engine()
+        running = engine.submit(request(max_tokens=3))
+        running.result(10)
+        parts = [weakref.ref(part) for part in (engine, engine._loop, engine._loop._runner, engine._cache)]
+        engine.shutdown()
+        del engine
+        assert [part() for part in parts] == [None] * len(parts) and running.done
+    finally:
+        gc.enable()
 
 
 def test_a_better_priority_overtakes_those_in_line() -> None:
