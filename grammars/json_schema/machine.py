@@ -47,6 +47,7 @@ from grammars.json_schema.rows import Rows
 from grammars.json_schema.texts import Texts
 from grammars.spec import Whitespace
 
+_NO_STATES = np.full(256, DEAD, np.int64)
 _LITERALS = ((b"null", 1), (b"true", 2), (b"false", 4))
 
 
@@ -154,7 +155,7 @@ class JsonMachine:
         self._rows.fill(local)
 
     def cross(self, context: int, local: int) -> NDArray[np.int64]:
-        row = np.full(256, DEAD, np.int64)
+        row = _NO_STATES.copy()
         meaning = self._rows.exit(local)
         if meaning:
             self._crossings[meaning[0]](context, meaning, row)

@@ -38,14 +38,16 @@ MISSING_CROSSING = -3
     TOKENS,  # how many tokens
     STACK,  # address of int64 [bytes of the longest token + 1]: the states on the way to a node
     POSITION,  # the node at which a walk goes on
+    TOP,  # and the first byte that is above it
     VISITED,  # nodes that walks have visited
     MISS_CONTEXT,
     MISS_LOCAL,
     FIELDS,
-) = range(15)
+) = range(16)
 
 # The fields of `TokenTrie.addresses`.
-BYTE, DEPTH, END, FIRST, TOKENS_AT, GROUPS, NODES, GROUP_COUNT, DEEPEST, TRIE_FIELDS = range(10)
+BYTE, DEPTH, END, FIRST, TOKENS_AT, GROUPS, PACKED, TOPS, TOP_BYTES, GROUP_TOPS = range(10)
+NODES, GROUP_COUNT, DEEPEST, TRIE_FIELDS = range(10, 14)
 
 EMPTY_KEY = -1
 FULL = -4
@@ -88,6 +90,18 @@ def slot_for(keys, key):  # type: ignore[no-untyped-def]
     while keys[slot] != key and keys[slot] != EMPTY_KEY:
         slot = (slot + 1) & mask
     return slot
+
+
+@njit("void(int64, int64, int64)", cache=True)
+def add_crossing(tables, key, index):  # type: ignore[no-untyped-def]
+    """Put `key -> index` into the table of crossing rows; there is room."""
+    t = int64_at(tables)
+    keys = int64_at(t[KEYS])
+    slot = slot_of(key, t[KEY_MASK])
+    while keys[slot] != EMPTY_KEY:
+        slot = (slot + 1) & t[KEY_MASK]
+    keys[slot] = key
+    int32_at(t[ROWS])[slot] = np.int32(index)
 
 
 @njit("void(int64[::1], int32[::1], int64, int32)", cache=True)
@@ -150,40 +164,47 @@ def walk(tables, trie, states, context, row):  # type: ignore[no-untyped-def]
     """Set the bit of every token of the trie that is alive. DONE, or a miss: then call again to go on.
 
     states: address of int64, what the walk of each group begins in; `context << 32` is added to it.
-    `tables[POSITION]` must be 0 at the first call.
+    `tables[POSITION]` and `tables[TOP]` must be 0 at the first call.
     """
     t = int64_at(tables)
     a = int64_at(trie)
-    byte = uint8_at(a[BYTE])
-    depth = int32_at(a[DEPTH])
-    end = int32_at(a[END])
-    first = int32_at(a[FIRST])
+    nodes = int32_at(a[PACKED])
+    tops = int32_at(a[TOPS])
+    top_bytes = uint8_at(a[TOP_BYTES])
+    group_tops = int32_at(a[GROUP_TOPS])
     tokens = int32_at(a[TOKENS_AT])
-    groups = int32_at(a[GROUPS])
     stack = int64_at(t[STACK])
     i = t[POSITION]
+    top = t[TOP]
     visited = 0
     for group in range(a[GROUP_COUNT]):
-        stop = groups[group + 1]
-        if i >= stop:
-            continue
         stack[0] = (context << 32) + int64_at(states)[group]
-        while i < stop:
-            d = depth[i]
-            following = step(tables, stack[d - 1], np.int64(byte[i]))
-            visited += 1
-            if following >= 0:
-                stack[d] = following
-                for k in range(first[i], first[i + 1]):
-                    token = tokens[k]
-                    row[token >> 5] |= np.int32(1) << (token & 31)
-                i += 1
-            elif following == DEAD:
-                i = end[i]
-            else:
-                t[POSITION] = i
-                t[VISITED] += visited
-                return following
+        while top < group_tops[group + 1]:
+            if i <= tops[top]:  # not in the middle of it
+                i = np.int64(tops[top])
+                following = step(tables, stack[0], np.int64(top_bytes[top]))
+                if following == DEAD:  # most are: they are not looked at any closer
+                    top += 1
+                    continue
+            stop = tops[top + 1]
+            while i < stop:
+                d = nodes[4 * i] >> 8
+                following = step(tables, stack[d - 1], np.int64(nodes[4 * i] & 0xFF))
+                visited += 1
+                if following >= 0:
+                    stack[d] = following
+                    for k in range(nodes[4 * i + 2], nodes[4 * i + 6]):
+                        token = tokens[k]
+                        row[token >> 5] |= np.int32(1) << (token & 31)
+                    i += 1
+                elif following == DEAD:
+                    i = np.int64(nodes[4 * i + 1])
+                else:
+                    t[POSITION] = i
+                    t[TOP] = top
+                    t[VISITED] += visited
+                    return following
+            top += 1
     t[VISITED] += visited
     return np.int64(DONE)
 
@@ -198,10 +219,7 @@ def walk_apart(tables, trie, state, base, stack_of_base, row):  # type: ignore[n
     """
     t = int64_at(tables)
     a = int64_at(trie)
-    byte = uint8_at(a[BYTE])
-    depth = int32_at(a[DEPTH])
-    end = int32_at(a[END])
-    first = int32_at(a[FIRST])
+    nodes = int32_at(a[PACKED])
     tokens = int32_at(a[TOKENS_AT])
     stack = int64_at(t[STACK])
     bases = int32_at(stack_of_base)
@@ -211,34 +229,36 @@ def walk_apart(tables, trie, state, base, stack_of_base, row):  # type: ignore[n
     i = t[POSITION]
     visited = 0
     while i < a[NODES]:
-        d = depth[i]
+        d = nodes[4 * i] >> 8
+        byte = np.int64(nodes[4 * i] & 0xFF)
         beside = bases[d - 1]
         if beside >= 0:  # else DEAD, or CROSS: somewhere outside the lexeme
             local = np.int64(beside)
-            beside = int32_at(t[TABLE])[local * 256 + byte[i]]
+            beside = int32_at(t[TABLE])[local * 256 + byte]
             if beside == UNFILLED:
                 t[MISS_LOCAL] = local
                 t[POSITION] = i
                 t[VISITED] += visited
                 return np.int64(MISSING_ROW)
-        following = step(tables, stack[d - 1], np.int64(byte[i]))
+        following = step(tables, stack[d - 1], byte)
         visited += 1
         if following >= 0:
             if beside >= 0 and following == context | np.int64(beside):
-                i = end[i]
+                i = np.int64(nodes[4 * i + 1])
                 continue
             stack[d] = following
             bases[d] = beside
-            for k in range(first[i], first[i + 1]):
+            for k in range(nodes[4 * i + 2], nodes[4 * i + 6]):
                 token = tokens[k]
                 row[token >> 5] |= np.int32(1) << (token & 31)
             i += 1
         elif following == DEAD:
+            after = np.int64(nodes[4 * i + 1])
             if beside != DEAD:
-                for k in range(first[i], first[end[i]]):
+                for k in range(nodes[4 * i + 2], nodes[4 * after + 2]):
                     token = tokens[k]
                     row[token >> 5] &= ~(np.int32(1) << (token & 31))
-            i = end[i]
+            i = after
         else:
             t[POSITION] = i
             t[VISITED] += visited

@@ -42,14 +42,14 @@ class RowMemo:
         """the young generation; a miss is no proof: ask `find`"""
         self._old: dict[int, Packed] = {}
         self._distinct: dict[int, Row] = {}
-        self._packed_bytes = 0
+        self._bytes = 0
+        """of the distinct and the packed rows that are young"""
         self._limit = max(memory_bytes // 2, 64 * self.scratch.nbytes)
 
     @property
     def nbytes(self) -> int:
         """Bytes that the young generation takes."""
-        whole = len(self._distinct) * self.scratch.nbytes
-        return whole + self._packed_bytes + len(self.rows) * _ENTRY_BYTES
+        return self._bytes + len(self.rows) * _ENTRY_BYTES
 
     def find(self, state: int) -> Packed | None:
         """The row of `state`, if it is there; it is young again."""
@@ -64,15 +64,16 @@ class RowMemo:
         return self._put(state, packed if len(packed) else self.scratch)
 
     def _put(self, state: int, row: Packed) -> Packed:
-        if self.nbytes >= self._limit:
-            self._old, self.rows, self._distinct, self._packed_bytes = self.rows, {}, {}, 0
+        if self._bytes + len(self.rows) * _ENTRY_BYTES >= self._limit:
+            self._old, self.rows, self._distinct, self._bytes = self.rows, {}, {}, 0
         if row.ndim == 2:
-            self._packed_bytes += row.nbytes
+            self._bytes += row.nbytes
             self.rows[state] = row
             return row
         digest = kernel.row_hash(row)
         same = self._distinct.get(digest)
         if same is None or not kernel.equal_rows(same, row):
             same = self._distinct[digest] = row.copy() if row is self.scratch else row
+            self._bytes += row.nbytes
         self.rows[state] = same
         return same

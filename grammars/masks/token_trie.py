@@ -25,6 +25,13 @@ class TokenTrie:
     first:  int32 [n + 1]  tokens that end at node i: tokens[first[i]:first[i + 1]]
     tokens: int32 [m]      token ids (several at a node where the vocabulary holds a text twice)
     groups: int32 [g + 1]  a forest has several roots: the nodes of group k are groups[k]..groups[k + 1]; a trie has one
+
+    And the same once more, as a walk reads it: what belongs to one node, and to all first bytes, lies together.
+
+    nodes:       int32 [n + 1, 4]  byte | depth << 8, end, first
+    tops:        int32 [r + 1]     the nodes of depth 1
+    top_bytes:   uint8 [r]         their bytes
+    group_tops:  int32 [g + 1]     those of group k are group_tops[k]..group_tops[k + 1]
     """
 
     byte: NDArray[np.uint8]
@@ -33,12 +40,24 @@ class TokenTrie:
     first: NDArray[np.int32]
     tokens: NDArray[np.int32]
     groups: NDArray[np.int32]
+    nodes: NDArray[np.int32] = field(init=False, repr=False)
+    tops: NDArray[np.int32] = field(init=False, repr=False)
+    top_bytes: NDArray[np.uint8] = field(init=False, repr=False)
+    group_tops: NDArray[np.int32] = field(init=False, repr=False)
     addresses: NDArray[np.int64] = field(init=False, repr=False)
     """[kernel.TRIE_FIELDS] what the kernels read"""
     address: int = field(init=False, repr=False)
     """where `addresses` lies"""
 
     def __post_init__(self) -> None:
+        nodes = np.zeros((len(self) + 1, 4), dtype=np.int32)
+        nodes[:-1, 0] = self.byte | self.depth << 8
+        nodes[:-1, 1], nodes[:, 2] = self.end, self.first
+        tops = np.flatnonzero(self.depth == 1).astype(np.int32)
+        object.__setattr__(self, "nodes", nodes)
+        object.__setattr__(self, "tops", np.append(tops, np.int32(len(self))))
+        object.__setattr__(self, "top_bytes", self.byte[tops])
+        object.__setattr__(self, "group_tops", np.searchsorted(tops, self.groups).astype(np.int32))
         addresses = [array.ctypes.data for array in self._arrays()]
         sizes = [len(self.byte), len(self.groups) - 1, self.max_depth]
         object.__setattr__(self, "addresses", np.array([*addresses, *sizes], dtype=np.int64))
@@ -57,7 +76,8 @@ class TokenTrie:
         return sum(array.nbytes for array in self._arrays())
 
     def _arrays(self) -> tuple[NDArray[Any], ...]:
-        return self.byte, self.depth, self.end, self.first, self.tokens, self.groups
+        walked = self.nodes, self.tops, self.top_bytes, self.group_tops
+        return self.byte, self.depth, self.end, self.first, self.tokens, self.groups, *walked
 
     @classmethod
     def build(cls, texts: Sequence[bytes], ids: Iterable[int]) -> TokenTrie:

@@ -178,7 +178,7 @@ class Transitions:
             self._rehash(2 * len(self._keys))
             self._check_memory()
         self._crossings[index] = row
-        kernel.insert_key(self._keys, self._rows, key, index)
+        kernel.add_crossing(self.address, key, index)
         self._crossing_count += 1
 
     def _rehash(self, capacity: int) -> None:

@@ -24,6 +24,8 @@ from grammars.vocabulary import Vocabulary
 
 _WIDE = 2_000
 """A walk that visits more nodes than this is worth a slice"""
+_BEGIN = slice(kernel.POSITION, kernel.VISITED + 1)
+"""The fields of `tables` that a walk begins with at 0"""
 _NOT_NOTED: NDArray[np.int32] = np.empty(0, dtype=np.int32)
 
 
@@ -133,7 +135,7 @@ class TrieWalk:
         """Set the bits of the live tokens. Gives the number of nodes visited."""
         transitions = self._transitions
         tables, address = transitions.tables, transitions.address
-        tables[kernel.POSITION] = tables[kernel.VISITED] = 0
+        tables[_BEGIN] = 0
         while (code := kernel.walk(address, trie.address, origins.address, context, row)) != kernel.DONE:
             transitions.resolve(code)
         return int(tables[kernel.VISITED])
