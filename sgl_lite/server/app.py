@@ -33,6 +33,7 @@ from sgl_lite.server.gate import Call, Gate, call_of
 from sgl_lite.server.metrics import ServerMetrics
 from sgl_lite.server.native import generate, generate_stream, tgi
 from sgl_lite.server.openapi import describe
+from sgl_lite.server.playground import playground
 from sgl_lite.server.service import Service
 from sgl_lite.server.status import Status
 from sgl_lite.server.tokens import detokenize, tokenize
@@ -87,6 +88,7 @@ def create_app(backend: LocalBackend, config: ServerConfig) -> Starlette:
         routes=[
             *(Route(path, _guarded(_post(service, post)), methods=["POST"]) for path, post in POSTS.items()),
             *(Route(path, _guarded(handler), methods=["GET"]) for path, handler in gets.items()),
+            Route("/", playground, methods=["GET"]),
             Route("/flush_cache", _guarded(status.flush_cache), methods=["GET", "POST"]),
             Route("/metrics", _guarded(show_metrics), methods=["GET"]),
             Route("/openapi.json", _guarded(show_document), methods=["GET"]),

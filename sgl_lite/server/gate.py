@@ -27,7 +27,8 @@ from sgl_lite.server.rates import Rates
 
 log = logging.getLogger("sgl_lite.server")
 
-OPEN_PATHS = frozenset({"/health", "/ready"})
+OPEN = frozenset({("GET", "/health"), ("GET", "/ready"), ("GET", "/"), ("HEAD", "/")})
+"""What needs no key: health, and the playground's page, which asks for one."""
 CLIENT_GONE = 499
 """The status that is logged and counted when nobody is left to be told one."""
 _REQUEST_ID = re.compile(r"[\w.:\-]{1,128}", re.ASCII)
@@ -84,7 +85,7 @@ class Gate:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send, headers: Headers) -> None:
         try:
-            self._check_key(scope["path"], headers.get("authorization", ""))
+            self._check_key((scope["method"], scope["path"]), headers.get("authorization", ""))
             self._check_rate(scope, headers.get("authorization", ""))
             body = await self._read(receive, headers)
         except ApiError as error:
@@ -103,9 +104,9 @@ class Gate:
         if not handler.cancelled():
             handler.result()
 
-    def _check_key(self, path: str, authorization: str) -> None:
+    def _check_key(self, asked: tuple[str, str], authorization: str) -> None:
         """Every key is compared, in a time that does not depend on where they differ."""
-        if not self._keys or path in OPEN_PATHS:
+        if not self._keys or asked in OPEN:
             return
         scheme, _, key = authorization.partition(" ")
         given = _digest(key.strip())

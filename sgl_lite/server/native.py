@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 
 from grammars.spec import Ebnf, JsonSchema, Regex, Spec
-from runtime.api import GenerateRequest, PromptImage, RequestOutput, SamplingParams
+from runtime.api import CompletionOutput, GenerateRequest, PromptImage, RequestOutput, SamplingParams
 from sgl_lite.meta import finish_reason, meta_of
 from sgl_lite.server.desk import Answers, Asked
 from sgl_lite.server.errors import ApiError, as_api_error, invalid
@@ -70,12 +70,17 @@ async def generate(service: Service, call: Call, body: NativeBody) -> Response:
     try:
         answers = await service.desk.start(call, asked)
         if body.stream:
-            return EventStream(_events(service, call, body, many, answers), param)
+            requests = [one.request for one in asked]
+            return EventStream(_events(service, call, body, requests, many, answers), param)
         outputs = await answers.finished()
     except Exception as error:
         raise as_api_error(error, param, name) from error
     usage_of(outputs, call)
-    results = [result for output in outputs for result in _results(service, call, body, output)]
+    results = [
+        result
+        for output, one in zip(outputs, asked, strict=True)
+        for result in await service.desk.in_thread(_results, service, call, body, one.request, output)
+    ]
     return Response(to_json(results if many or len(results) > 1 else results[0]), media_type="application/json")
 
 
@@ -159,7 +164,9 @@ def _constraint(service: Service, params: NativeSampling) -> Spec | None:
     return None if params.ebnf is None else Ebnf(service.checked("sampling_params.ebnf", params.ebnf))
 
 
-def _results(service: Service, call: Call, body: NativeBody, output: RequestOutput) -> list[dict[str, Any]]:
+def _results(
+    service: Service, call: Call, body: NativeBody, request: GenerateRequest, output: RequestOutput
+) -> list[dict[str, Any]]:
     """One dict for each of the `n` answers."""
     decode = service.backend.decode if body.return_text_in_logprobs else None
     results = []
@@ -169,18 +176,34 @@ def _results(service: Service, call: Call, body: NativeBody, output: RequestOutp
         meta["id"] = body.rid or call.request_id
         meta["completion_tokens"] = len(ids)
         meta["finish_reason"] = finish_reason(one) if one.finish_reason else None
+        if body.return_token_details:
+            meta["token_details"] = _token_details(service, request, one)
         results.append({"text": one.text, "output_ids": ids, "meta_info": meta})
     return results
 
 
+def _token_details(service: Service, request: GenerateRequest, one: CompletionOutput) -> list[list[Any]]:
+    """[text, how many tokens the constraint allowed in its place or None] of each token that the text has."""
+    backend = service.backend
+    widths = backend.mask_widths(request, one.token_ids)
+    details: list[list[Any]] = []
+    written = ""
+    for index in range(len(one.token_ids)):
+        so_far = backend.decode(one.token_ids[: index + 1]).rstrip("\ufffd")[: len(one.text)]
+        if so_far != written:  # a character may take several tokens
+            details.append([so_far[len(written) :], widths[index] if index < len(widths) else None])
+            written = so_far
+    return details if written == one.text else [[one.text, None]]
+
+
 async def _events(
-    service: Service, call: Call, body: NativeBody, many: bool, answers: Answers
+    service: Service, call: Call, body: NativeBody, requests: list[GenerateRequest], many: bool, answers: Answers
 ) -> AsyncIterator[dict[str, Any]]:
     """Several answers are told apart by "index"."""
     last: dict[int, RequestOutput] = {}
     async for number, output in answers.outputs():
         last[number] = output
-        results = _results(service, call, body, output)
+        results = await service.desk.in_thread(_results, service, call, body, requests[number], output)
         for index, result in enumerate(results):
             if many or len(results) > 1:
                 result["index"] = number * len(results) + index

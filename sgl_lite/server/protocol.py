@@ -296,6 +296,7 @@ class NativeBody(Body):
     logprob_start_len: Annotated[int, Field(ge=-1, le=MAX_TOKENS)] | None = None
     top_logprobs_num: Annotated[int, Field(ge=0, le=20)] | None = None
     return_text_in_logprobs: bool | None = None
+    return_token_details: bool | None = None
     stream: bool | None = None
     rid: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     priority: Priority | None = None
