@@ -5,7 +5,7 @@
 Seven of the workloads of the SGLang paper (arXiv 2312.07104, section 6) on synthetic tokens of its sizes, fewer of
 each, so that a CPU is done in minutes:
 
-few-shot            MMLU: 6 subjects with 5 examples each, 12 questions a subject, 1 token of answer; in random order
+few-shot            MMLU: 6 subjects with 5 examples each, 8 questions a subject, 1 token of answer; in random order
 chat                4 turns, each 256 to 512 tokens in and 4 to 8 out; users come back in random order
 tree of thought     2 plans, 2 executions of each, 2 reflections on each of those
 skeleton of thought a skeleton, then 5 points expanded side by side
@@ -37,11 +37,8 @@ from runtime.engine import Engine
 
 Tokens = tuple[int, ...]
 PAGE_SIZE = 16
-POOL_TOKENS = 16384
 BYTES_PER_TOKEN = 30 * 2 * 3 * 64 * 2
 """Layers, keys and values, heads, head size, bfloat16."""
-AT_ONCE = 16
-"""Programs that run side by side; few-shot questions come all at once."""
 
 CITY = {
     "type": "object",
@@ -86,7 +83,7 @@ def few_shot(text: Text) -> list[Program]:
         yield [Call(prompt, 1)]
 
     subjects = [text(20, 30) + text(5 * 100, 5 * 140) for _ in range(6)]
-    return [question(subject + text(60, 120)) for subject in subjects for _ in range(12)]
+    return [question(subject + text(60, 120)) for subject in subjects for _ in range(8)]
 
 
 def chat(text: Text) -> list[Program]:
@@ -98,7 +95,7 @@ def chat(text: Text) -> list[Program]:
             history += answer
 
     system = text(60)
-    return [conversation(system) for _ in range(12)]
+    return [conversation(system) for _ in range(10)]
 
 
 def tree_of_thought(text: Text) -> list[Program]:
@@ -154,14 +151,23 @@ def json_decoding(text: Text) -> list[Program]:
     return [page(instruction + text(500, 700), schema) for _ in range(16)]
 
 
-WORKLOADS: dict[str, tuple[Callable[[Text], list[Program]], int]] = {
-    "few-shot": (few_shot, 72),
-    "chat": (chat, 6),
-    "tree of thought": (tree_of_thought, AT_ONCE),
-    "skeleton of thought": (skeleton_of_thought, AT_ONCE),
-    "agent": (agent, AT_ONCE),
-    "judge": (judge, AT_ONCE),
-    "JSON": (json_decoding, AT_ONCE),
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """at_once: programs that run side by side. pool_tokens: what the pool holds; less than all of them write."""
+
+    make: Callable[[Text], list[Program]]
+    at_once: int
+    pool_tokens: int
+
+
+WORKLOADS = {
+    "few-shot": Workload(few_shot, 48, 4096),
+    "chat": Workload(chat, 4, 8192),
+    "tree of thought": Workload(tree_of_thought, 6, 5120),
+    "skeleton of thought": Workload(skeleton_of_thought, 8, 3072),
+    "agent": Workload(agent, 10, 5120),
+    "judge": Workload(judge, 8, 6144),
+    "JSON": Workload(json_decoding, 16, 8192),
 }
 
 
@@ -205,17 +211,17 @@ def best_hits(outputs: Sequence[RequestOutput]) -> int:
 
 
 def measure(name: str, tree: bool, threads: int) -> dict[str, float]:
-    make, at_once = WORKLOADS[name]
-    programs = make(Text(1))
+    workload = WORKLOADS[name]
+    programs = workload.make(Text(1))
     random.Random(2).shuffle(programs)
     with Engine(
         str(MODEL), dtype="bfloat16", num_threads=threads, page_size=PAGE_SIZE, enable_prefix_caching=tree,
-        kv_cache_bytes=POOL_TOKENS * BYTES_PER_TOKEN,
+        kv_cache_bytes=workload.pool_tokens * BYTES_PER_TOKEN,
     ) as engine:  # fmt: skip
         run(engine, few_shot(Text(3))[:2], 2)
         engine.flush_cache()
         started = time.process_time()
-        outputs = run(engine, programs, at_once)
+        outputs = run(engine, programs, workload.at_once)
         seconds = time.process_time() - started
         evicted = engine.stats()["evicted_pages"]
     prompts = sum(len(output.prompt_token_ids) for output in outputs)
@@ -227,6 +233,7 @@ def measure(name: str, tree: bool, threads: int) -> dict[str, float]:
         "output tokens": sum(output.usage.completion_tokens for output in outputs),
         "hit rate": hits / prompts,
         "best": best_hits(outputs) / prompts,
+        "pool tokens": workload.pool_tokens,
         "evicted tokens": evicted * PAGE_SIZE,
         "seconds": seconds,
         "programs/s": len(programs) / seconds,
@@ -251,7 +258,7 @@ def main() -> None:
             "times faster": off["seconds"] / on["seconds"],
         }
         print(f"{name:20}" + "   ".join(f"{key} {value:,.3g}" for key, value in table[name].items()), flush=True)
-    record("programs", options.threads, unit="CPU seconds", pool_tokens=POOL_TOKENS, workloads=table)
+    record("programs", options.threads, unit="CPU seconds", workloads=table)
 
 
 if __name__ == "__main__":
