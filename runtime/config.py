@@ -17,7 +17,11 @@ class EngineConfig:
     device:             "auto": the GPU if there is one, else the CPU.
     context_length:     longest prompt plus output, in tokens; None: what the model was trained for.
     page_size:          tokens in a page of the KV pool.
+    attention_backend:  which kernels run: "cpu" (torch's and numba's), "triton", or "auto": Triton's on a GPU.
     kv_cache_bytes:     size of the KV pool; None: derived from free memory.
+    kv_cache_dtype:     "auto": the model's; "fp8" (e4m3): twice the tokens in the same memory, less exact; Triton only.
+    gpu_memory_utilization: share of a GPU's memory that weights, pool and steps take together.
+    cuda_graphs:        record decode steps on a GPU and replay them; takes some seconds when the engine is made.
     max_num_seqs:       requests that may run in one step; never more than max_num_batched_tokens.
     max_num_batched_tokens: token budget of one step; longer prompts are computed in chunks.
     schedule_policy:    who is admitted first: "lpm" (longest cached prefix), "dfs-weight" (depth first through the
@@ -40,8 +44,11 @@ class EngineConfig:
     device: str = "auto"
     context_length: int | None = None
     page_size: int = 16
+    attention_backend: Literal["auto", "cpu", "triton"] = "auto"
     kv_cache_bytes: int | None = None
+    kv_cache_dtype: Literal["auto", "fp8"] = "auto"
     gpu_memory_utilization: float = 0.9
+    cuda_graphs: bool = True
     max_num_seqs: int = 64
     max_num_batched_tokens: int = 2048
     enable_prefix_caching: bool = True
@@ -67,6 +74,8 @@ class EngineConfig:
         for name, known in (
             ("schedule_policy", ("lpm", "dfs-weight", "fcfs")),
             ("eviction_policy", ("lru", "lfu", "fifo")),
+            ("attention_backend", ("auto", "cpu", "triton")),
+            ("kv_cache_dtype", ("auto", "fp8")),
         ):
             if getattr(self, name) not in known:
                 raise RequestError(f"{name}={getattr(self, name)!r} must be one of {', '.join(known)}")

@@ -26,7 +26,6 @@ from runtime.engine_loop import EngineLoop, Runner, TokenSampler
 from runtime.errors import RequestError
 from runtime.execution.invariant import InvariantRunner, InvariantSampler
 from runtime.execution.model_runner import ModelRunner
-from runtime.execution.sampler import Sampler
 from runtime.failed_images import FailedImages
 from runtime.images import Image
 from runtime.intake import Intake
@@ -52,7 +51,8 @@ class Engine:
     def __init__(self, model_path: str | None = None, **settings: Any) -> None:
         config = EngineConfig(model_path=model_path, **settings)
         model = load(config)
-        runner, sampler = ModelRunner(model, config), Sampler(model.vocab_size, model.eos_token_ids)
+        runner = ModelRunner(model, config)
+        sampler = runner.backend.sampler(model.vocab_size, model.eos_token_ids)
         if config.deterministic:
             self._set_up(
                 config, model, InvariantRunner(runner, model.module, model.vocab_size), InvariantSampler(sampler)

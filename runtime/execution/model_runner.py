@@ -6,30 +6,28 @@ their logits.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
 
-from runtime.cache.kv_pool import KVPool, bytes_per_token, pages_in
+from runtime.cache.kv_pool import KVPool, pages_in
 from runtime.config import EngineConfig
+from runtime.execution.backends import choose_backend
+from runtime.execution.cuda_graphs import Capture, CudaCapture, DecodeGraphs, GraphBackend, capture_or_none
 from runtime.execution.forward_batch import ForwardBatch, position_ids
+from runtime.execution.halving import forward_in_halves
 from runtime.execution.image_rows import ImageRows
-from runtime.kernels.contract import Attention, AttentionLayer, RaggedBatch
-from runtime.kernels.cpu_attention import CpuAttention
-from runtime.kernels.cpu_ops import LOADED_WITHIN, CpuOps
+from runtime.execution.paged_step import PagedStep
+from runtime.execution.pool_size import CPU_FRACTION, available_memory, kv_bytes
+from runtime.kernels.contract import Attention, RaggedBatch
 from runtime.model.dense_decoder import DenseDecoder, SingleToken
 from runtime.model.forward_context import forward_context
 from runtime.model.fusion import PROBE_TOKENS, fuse
 from runtime.model.loader import LoadedModel
 from runtime.prompt_layout import ProcessedImage
 from runtime.scheduler.batch import ScheduledBatch, ScheduledRequest
-
-_CPU_FRACTION = 0.25
-"""Of the memory that is free on a CPU machine; the rest is other people's."""
 
 
 class ModelRunner:
@@ -40,38 +38,46 @@ class ModelRunner:
             torch.set_num_threads(config.num_threads)
         self._module = model.module
         self._device = model.device
-        self.page_size = config.page_size
-        self.num_pages = pages_in(_kv_bytes(model, config), model.layers, config.page_size, model.dtype)
-        self._alone = config.deterministic
-        patience = None if self._alone else LOADED_WITHIN
-        self.ops = CpuOps(model.dtype, compiled=model.device.type == "cpu", patience=patience)
         self._vision = model.vision
         self._three_positions = model.vision is not None and model.vision.family.three_positions
-        self.decoder = self._fused(model) if model.device.type == "cpu" else None
-        self.pool = KVPool(model.layers, self.num_pages, config.page_size, model.dtype, model.device)
+        self.page_size = config.page_size
+        self.backend = choose_backend(model, config)
+        self.ops = self.backend.ops
+        self.decoder = self._fused(model)
+        self.num_pages, self.pool = self._make_pool(model, config)
+        self.graphs = self._capture(model, config) if config.cuda_graphs else None
 
     @torch.inference_mode()
     def forward(self, batch: ScheduledBatch) -> torch.Tensor:
-        """Logits, float32 [sum(count - logits_from), vocab_size], in the batch's order; writes keys and values."""
+        """Logits, float32 [sum(count - logits_from), vocab_size], in the batch's order; writes keys and values.
+
+        They may be overwritten by the next call.
+        """
+        return forward_in_halves(self._forward, batch)
+
+    def _forward(self, batch: ScheduledBatch) -> torch.Tensor:
         if self.decoder is not None and batch.num_tokens == 1 and _is_text(batch) and self.decoder.takes_single():
             return self._forward_single(batch.requests[0], self.decoder)
+        replayed = None if self.graphs is None else self.graphs.forward(batch)
+        if replayed is not None:
+            return replayed
         forward = ForwardBatch.build(batch, self.page_size, self._device, self._three_positions)
-        step = _PagedStep(self.pool, forward.slots, CpuAttention(forward.ragged, self.ops, self._alone), self.ops)
+        step = PagedStep(self.pool, forward.slots, self.backend.attention(forward.ragged), self.backend)
         if forward.images is not None:
             return self._forward_images(forward, forward.images, batch.upcoming, step)
+        return self._logits(forward.input_ids, forward.position_ids, forward.logit_rows, step)
+
+    def _logits(
+        self, input_ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor, step: PagedStep
+    ) -> torch.Tensor:
         if self.decoder is not None:
-            return self.decoder.forward(forward.input_ids, forward.position_ids, forward.logit_rows, step).float()
+            return self.decoder.forward(input_ids, positions, rows, step).float()
         with forward_context(step):
-            output = self._module(
-                input_ids=forward.input_ids,
-                position_ids=forward.position_ids,
-                use_cache=False,
-                logits_to_keep=forward.logit_rows,
-            )
+            output = self._module(input_ids=input_ids, position_ids=positions, use_cache=False, logits_to_keep=rows)
         return output.logits[0].float()
 
     def _forward_images(
-        self, forward: ForwardBatch, images: ImageRows, upcoming: Sequence[ProcessedImage], step: _PagedStep
+        self, forward: ForwardBatch, images: ImageRows, upcoming: Sequence[ProcessedImage], step: PagedStep
     ) -> torch.Tensor:
         """Logits of a step in which some tokens are images'."""
         assert self._vision is not None
@@ -102,74 +108,62 @@ class ModelRunner:
 
     def _fused(self, model: LoadedModel) -> DenseDecoder | None:
         weights = sum(parameter.nbytes for parameter in model.module.parameters())
-        pack = weights < _CPU_FRACTION * _available_memory()
-        ragged = RaggedBatch(
-            np.zeros(1, np.int64), np.array([PROBE_TOKENS]), (np.arange(PROBE_TOKENS, dtype=np.int32),), page_size=1
-        )
-        pool = KVPool(model.layers, PROBE_TOKENS, 1, model.dtype, model.device)
-        step = _PagedStep(pool, torch.arange(PROBE_TOKENS), CpuAttention(ragged, self.ops), self.ops)
+        pack = model.device.type == "cpu" and weights < CPU_FRACTION * available_memory()
+        step = self._step_alone(model, PROBE_TOKENS)
         return fuse(model.module, model.vocab_size, model.context_length, self.ops, pack, step, self._three_positions)
+
+    def _step_alone(self, model: LoadedModel, num_tokens: int) -> PagedStep:
+        """A step of one request of so many tokens, with a pool of its own."""
+        pages = np.arange(num_tokens, dtype=np.int32)
+        ragged = RaggedBatch(np.zeros(1, np.int64), np.array([num_tokens]), (pages,), page_size=1)
+        pool = KVPool(model.layers, num_tokens, 1, model.dtype, model.device)
+        slots = torch.arange(num_tokens, device=model.device)
+        return PagedStep(pool, slots, self.backend.attention(ragged), self.backend)
+
+    def _make_pool(self, model: LoadedModel, config: EngineConfig) -> tuple[int, KVPool]:
+        """On a GPU there is a page more than `num_pages`, for what fills up graphs."""
+        dtype = torch.float8_e4m3fn if config.kv_cache_dtype == "fp8" else model.dtype
+        size = kv_bytes(model, config, dtype, lambda: self._largest_step(model, config))
+        num_pages = pages_in(size, model.layers, config.page_size, dtype)
+        spare = 1 if self.backend.name == "triton" else 0
+        return num_pages, KVPool(model.layers, num_pages + spare, config.page_size, dtype, model.device)
+
+    @torch.inference_mode()
+    def _largest_step(self, model: LoadedModel, config: EngineConfig) -> torch.Tensor:
+        count = min(config.max_num_batched_tokens, model.context_length)
+        zeros = torch.zeros(1, count, dtype=torch.int64, device=model.device)
+        rows = torch.arange(min(config.max_num_seqs, count), device=model.device)
+        positions = zeros[None].expand(3, -1, -1) if self._three_positions else zeros
+        return self._logits(zeros, positions, rows, self._step_alone(model, count))
+
+    def _capture(self, model: LoadedModel, config: EngineConfig) -> DecodeGraphs | None:
+        if model.device.type != "cuda" or self.backend.name != "triton" or self._three_positions:
+            return None
+        return capture_or_none(
+            lambda: self.record(config.max_num_seqs, model.context_length, CudaCapture()), model.name
+        )
+
+    @torch.inference_mode()
+    def record(self, max_requests: int, context_length: int, capture: Capture) -> DecodeGraphs:
+        """Graphs of this model's decode steps; Triton's kernels only."""
+        return DecodeGraphs(
+            self._decode,
+            cast(GraphBackend, self.backend),
+            max_requests=max_requests,
+            max_pages=-(-context_length // self.page_size),
+            page_size=self.page_size,
+            dummy_page=self.num_pages,
+            capture=capture,
+        )
+
+    def _decode(
+        self, input_ids: torch.Tensor, positions: torch.Tensor, slots: torch.Tensor, attention: Attention
+    ) -> torch.Tensor:
+        rows = torch.arange(len(input_ids), device=input_ids.device)
+        step = PagedStep(self.pool, slots, attention, self.backend)
+        return self._logits(input_ids[None].long(), positions[None].long(), rows, step)
 
 
 def _is_text(batch: ScheduledBatch) -> bool:
     """Whether no token of the step is an image's."""
     return all(r.layout is None or r.start >= r.layout.images_end for r in batch.requests)
-
-
-class _PagedStep:
-    """Answers a step's attention calls: writes keys and values into the pool, then attends over it."""
-
-    def __init__(self, pool: KVPool, slots: torch.Tensor, attention: Attention, ops: CpuOps) -> None:
-        self._pool = pool
-        self._ops = ops
-        self._slots = slots
-        self._attention = attention
-
-    def attend(
-        self,
-        module: nn.Module,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        *,
-        scaling: float | None,
-        sliding_window: int | None,
-        softcap: float | None,
-        sinks: torch.Tensor | None,
-    ) -> torch.Tensor:
-        layer = cast(AttentionLayer, module.paged_attention)
-        pool = self._pool
-        pool.write(layer.index, self._slots, key[0].transpose(0, 1), value[0].transpose(0, 1))
-        rows = query[0].transpose(0, 1)
-        return self._attention.attend(layer, rows, pool.keys[layer.index], pool.values[layer.index], sinks)[None]
-
-    def attend_merged(
-        self, layer: AttentionLayer, qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
-    ) -> torch.Tensor:
-        """See `runtime.model.dense_decoder.MergedAttention`."""
-        keys, values = self._pool.keys[layer.index], self._pool.values[layer.index]
-        query = self._ops.rotate_and_write(qkv, cos, sin, self._slots, keys, values)
-        return self._attention.attend(layer, query, keys, values, None).flatten(1)
-
-
-def _kv_bytes(model: LoadedModel, config: EngineConfig) -> int:
-    """What the pool may take: as told, else a part of what is free, at most what all requests at full length need."""
-    if config.kv_cache_bytes is not None:
-        return config.kv_cache_bytes
-    if model.device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(model.device)
-        share = free - int(total * (1.0 - config.gpu_memory_utilization))
-    else:
-        share = int(_available_memory() * _CPU_FRACTION)
-    pages = -(-model.context_length // config.page_size) * config.max_num_seqs
-    return min(share, pages * config.page_size * bytes_per_token(model.layers, model.dtype))
-
-
-def _available_memory() -> int:
-    """Bytes that can be taken without swapping."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            fields = dict(line.split(":", 1) for line in lines)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -13,6 +13,10 @@ _ALIGNMENT = 16
 """Bytes on which every array begins, so that kernels are compiled for one alignment only."""
 
 
+Capacities = dict[str, tuple[tuple[int, ...], Any]]
+"""Shape and numpy dtype of arrays, by name."""
+
+
 def send(arrays: Mapping[str, NDArray[Any]], device: torch.device) -> dict[str, torch.Tensor]:
     """The same arrays on the device. The copy is in the current stream; the arrays may change after the call."""
     if not arrays:
@@ -30,8 +34,8 @@ class Mailbox:
     What a captured graph reads. Arrays are sent whole, but the one named last only as far as it is used.
     """
 
-    def __init__(self, capacities: Mapping[str, tuple[tuple[int, ...], Any]], device: torch.device) -> None:
-        """capacities: shape and numpy dtype of each array; shorter ones are filled up with zeros."""
+    def __init__(self, capacities: Capacities, device: torch.device) -> None:
+        """Arrays that are shorter than their capacity are filled up with zeros."""
         self._full = {name: np.zeros(shape, dtype) for name, (shape, dtype) in capacities.items()}
         self._offsets = _offsets(self._full)
         self._device = device

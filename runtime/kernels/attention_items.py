@@ -79,6 +79,11 @@ class AttentionItems:
     def num_parts(self) -> int:
         return len(self.row_parts)
 
+    @staticmethod
+    def columns(name: str) -> tuple[int, ...]:
+        """What follows the length in an array's shape."""
+        return (ITEM_FIELDS,) if name in ("narrow", "wide") else ()
+
     @cached_property
     def direct(self) -> bool:
         """Whether each row has one part, so that nothing is to be merged."""

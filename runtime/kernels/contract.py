@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 class AttentionLayer:
     """What stays the same for one attention module.
 
-    index:          its place in the pool.
+    index:          its place in the pool; one for all layers that share keys and values.
     name:           the module's path in the model.
     scaling:        factor on the scores.
     sliding_window: w: a query at position p sees keys in (p - w, p]; None: all.

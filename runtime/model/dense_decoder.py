@@ -22,12 +22,35 @@ from torch import nn
 
 from runtime.kernels import cpu_dense_token, cpu_native, huge_pages
 from runtime.kernels.contract import AttentionLayer
-from runtime.kernels.cpu_ops import CpuOps, array_of
+from runtime.kernels.cpu_ops import array_of
 from runtime.model.packed_linear import PackedLinear
 
 _LAYER_PARTS = {"input_layernorm", "post_attention_layernorm", "self_attn", "mlp"}
 _ATTENTION_PARTS = {"q_proj", "k_proj", "v_proj", "o_proj"}
 _MLP_PARTS = {"gate_proj", "up_proj", "down_proj", "act_fn"}
+
+
+class DecoderOps(Protocol):
+    """What is computed between products and attentions. See `runtime.kernels.cpu_ops.CpuOps`, `...triton.ops`.
+
+    ready: whether `DenseDecoder.forward_single` may be used.
+    """
+
+    ready: bool
+
+    def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor: ...
+
+    def silu_multiply(self, gate_up: torch.Tensor) -> torch.Tensor: ...
+
+    def rotate_and_write(
+        self,
+        qkv: torch.Tensor,
+        cos: torch.Tensor,
+        sin: torch.Tensor,
+        slots: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+    ) -> torch.Tensor: ...
 
 
 class MergedAttention(Protocol):
@@ -63,7 +86,7 @@ class _Layer:
 class DenseDecoder:
     """Made by `of`, from a model whose parts have the right names and shapes."""
 
-    def __init__(self, model: Any, ops: CpuOps, pack: bool) -> None:
+    def __init__(self, model: Any, ops: DecoderOps, pack: bool) -> None:
         decoder = model.get_decoder()
         self._ops = ops
         self._rotary = decoder.rotary_emb
@@ -79,7 +102,7 @@ class DenseDecoder:
         self._windows = [layer.attention.sliding_window for layer in self._layers]
 
     @classmethod
-    def of(cls, model: Any, ops: CpuOps, pack: bool) -> DenseDecoder | None:
+    def of(cls, model: Any, ops: DecoderOps, pack: bool) -> DenseDecoder | None:
         """None if the model does not look like one. Takes the model's weights over; `pack`: and keeps a packed copy."""
         decoder = model.get_decoder()
         wanted = ("embed_tokens", "layers", "norm", "rotary_emb")
@@ -184,14 +207,14 @@ class _Stacks:
         biases = [_merged_bias(a.self_attn) for a in layers]
         empty = torch.empty(0)
         self.bias = biases
-        self.qkv_bias = torch.stack([(empty if b is None else b).float() for b in biases]).numpy()
+        self.qkv_bias = torch.stack([(empty if b is None else b).float().cpu() for b in biases]).numpy()
 
 
 def _stacked(layers: Any, parts: Any) -> torch.Tensor:
     """Copies the parts' weights under each other for each layer, and makes the parts views of the copy."""
     example = parts(layers[0])
     rows, width = sum(p.weight.shape[0] for p in example), example[0].weight.shape[1]
-    stack = huge_pages.zeros((len(layers), rows, width), example[0].weight.dtype)
+    stack = _memory((len(layers), rows, width), example[0].weight)
     for i, layer in enumerate(layers):
         begin = 0
         for part in parts(layer):
@@ -207,7 +230,14 @@ def _own_the_rest(model: nn.Module, stacks: _Stacks) -> None:
     stacked = {s.untyped_storage().data_ptr() for s in (stacks.qkv, stacks.output, stacks.gate_up, stacks.down)}
     for parameter in model.parameters():
         if parameter.untyped_storage().data_ptr() not in stacked:
-            parameter.data = huge_pages.zeros(tuple(parameter.shape), parameter.dtype).copy_(parameter.data)
+            parameter.data = _memory(tuple(parameter.shape), parameter).copy_(parameter.data)
+
+
+def _memory(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+    """To be written: on the same device and of the same dtype."""
+    if like.device.type == "cpu":
+        return huge_pages.zeros(shape, like.dtype)
+    return torch.empty(shape, dtype=like.dtype, device=like.device)
 
 
 def _layer(layer: Any, index: int, stacks: _Stacks, pack: bool) -> _Layer:

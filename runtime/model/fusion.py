@@ -13,8 +13,7 @@ from typing import Protocol
 import torch
 from transformers import PreTrainedModel
 
-from runtime.kernels.cpu_ops import CpuOps
-from runtime.model.dense_decoder import DenseDecoder, MergedAttention
+from runtime.model.dense_decoder import DecoderOps, DenseDecoder, MergedAttention
 from runtime.model.forward_context import AttentionStep, forward_context
 from runtime.model.packed_linear import pack_linears
 
@@ -32,7 +31,7 @@ def fuse(
     module: PreTrainedModel,
     vocab_size: int,
     context_length: int,
-    ops: CpuOps,
+    ops: DecoderOps,
     pack: bool,
     step: ProbeStep,
     three_positions: bool = False,
@@ -58,8 +57,9 @@ def _agrees(
     module: PreTrainedModel, decoder: DenseDecoder, vocab_size: int, positions: torch.Tensor, step: ProbeStep
 ) -> bool:
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, vocab_size, (1, PROBE_TOKENS), generator=generator)
-    rows = torch.arange(PROBE_TOKENS)
+    ids = torch.randint(0, vocab_size, (1, PROBE_TOKENS), generator=generator).to(module.device)
+    rows = torch.arange(PROBE_TOKENS, device=module.device)
+    positions = positions.to(module.device)
     with torch.inference_mode():
         with forward_context(step):
             expected = module(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=rows).logits[0]

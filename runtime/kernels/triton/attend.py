@@ -14,6 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
+from runtime.kernels.attention_items import NARROW_TILE
 from runtime.kernels.triton.float8 import decode_e4m3
 from runtime.kernels.triton.interpreted import dot_dtype
 
@@ -170,7 +171,9 @@ def tiling(tile: int, key_dim: int, value_dim: int, itemsize: int) -> Tiling:
     """
     both = key_dim + value_dim
     keys = 64 if both <= 320 else 32 if both <= 512 else 16
-    keys, stages = (keys, 5) if itemsize <= 2 else (max(16, keys // 2), 2)
+    # Heads in two parts (192 is 128 + 64) spill with five stages; programs then hide the waiting from each other.
+    stages = 4 if tile == NARROW_TILE and keys == 64 and head_parts(key_dim)[1] else 5
+    keys, stages = (keys, stages) if itemsize <= 2 else (max(16, keys // 2), 2)
     return Tiling(tile, keys, 4 if tile <= 32 else 8, stages)
 
 

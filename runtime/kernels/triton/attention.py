@@ -48,7 +48,7 @@ class TritonAttention:
         values: torch.Tensor,
         sinks: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Queries must lie dense in their last dimension."""
+        query = query if query.stride(-1) == 1 else query.contiguous()
         shape = AttentionShape.of(layer, query.element_size())
         items = self._items[shape]
         rows = query.shape[0]
