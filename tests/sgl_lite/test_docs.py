@@ -1,4 +1,4 @@
-"""README.md and docs/language.md: their Python, typed in as it stands, works; and the table of names is whole."""
+"""README.md and pages of docs/: their Python, typed in as it stands, works; and the table of names is whole."""
 
 from __future__ import annotations
 
@@ -54,6 +54,14 @@ def test_the_page_of_the_language(capsys: pytest.CaptureFixture[str]) -> None:
     names = type_in("docs/language.md")
     person = names["state"].parsed("person")
     assert isinstance(person, names["Person"])
+
+
+@pytest.mark.parametrize("page", ["docs/index.md", "docs/tutorial.md"])
+def test_other_pages(page: str) -> None:
+    names = type_in(page)
+    if "engine" in names:
+        names["engine"].shutdown()
+        assert names["person"].city and names["states"][1]["mood"] in ("good", "bad")
 
 
 SGLANG = """
