@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from runtime.execution.staging import Capacities, Mailbox
-from runtime.kernels.attention_items import NARROW_TILE, AttentionShape, StepItems, cut_attention
+from runtime.kernels.attention_items import NARROW_TILE, AttentionShape, StepItems, TooManyRows, cut_attention
 from runtime.kernels.contract import Attention, RaggedBatch
 from runtime.scheduler.batch import ScheduledBatch, ScheduledRequest
 
@@ -109,7 +109,10 @@ class DecodeGraphs:
             return None
         size = next(size for size in self._sizes if size >= count)
         ragged = self._ragged([r.start for r in batch.requests], [r.page_table for r in batch.requests], size)
-        key, step = self._cut(ragged, size)
+        try:
+            key, step = self._cut(ragged, size)
+        except TooManyRows:
+            return None
         graph = self._graphs[key]
         token_ids = np.zeros(size, dtype=np.int32)
         token_ids[:count] = [r.token_ids[0] for r in batch.requests]

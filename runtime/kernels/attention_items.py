@@ -39,6 +39,10 @@ _EVERY_KEY = 1 << 30
 Ints = NDArray[np.int64]
 
 
+class TooManyRows(ValueError):
+    """Rows of requests and of what they share, together, are more than there is room for parts."""
+
+
 @dataclass(frozen=True, slots=True)
 class AttentionShape:
     """What decides how a layer's work is cut; layers of one shape share their items. wide_tile: for many query rows."""
@@ -123,7 +127,7 @@ def cut_attention(
 ) -> AttentionItems:
     """num_programs: how many the device should have at least, if there is work for so many (items times key heads).
 
-    max_parts: bound on the parts, at least the number of rows in all spans.
+    max_parts: bound on the parts. TooManyRows if that is fewer than the rows of all spans.
     """
     spans = _spans(batch, shape)
     tile = np.where(spans.num_rows * shape.group_size <= NARROW_TILE, NARROW_TILE, shape.wide_tile)
@@ -135,7 +139,7 @@ def cut_attention(
     while max_parts is not None and int((num_splits * spans.num_rows).sum()) > max_parts:
         split *= 2
         if split >= 2 * keys.max():
-            raise ValueError(f"{int(spans.num_rows.sum())} rows of spans do not fit into {max_parts} parts")
+            raise TooManyRows(f"{int(spans.num_rows.sum())} rows of spans do not fit into {max_parts} parts")
         num_splits = -(-keys // split)
     return _items(spans, tile, num_tiles, num_splits, shape, int(batch.query_starts[-1]))
 
