@@ -22,9 +22,10 @@ _SYSTEM_PAGE = 4096
 
 
 class KVPool:
-    """`keys[i]`: [num_pages * page_size, kv_heads, key_dim] of layer i; `values[i]`: the same with value_dim.
+    """`keys[i]`: [num_pages * page_size, kv_heads, key_dim] of the layers with index i; `values[i]`: the same with
+    value_dim.
 
-    Layers may differ in heads and sizes. Every slot starts as zeros, so that a kernel may read what it then masks.
+    Layers may differ in heads and sizes; those that share keys and values have one index. Every slot starts as zeros, so that a kernel may read what it then masks.
     """
 
     def __init__(
@@ -38,8 +39,9 @@ class KVPool:
         self.num_pages = num_pages
         self.page_size = page_size
         slots = num_pages * page_size
-        self.keys = _per_layer([(slots, layer.num_kv_heads, layer.key_dim) for layer in layers], dtype, device)
-        self.values = _per_layer([(slots, layer.num_kv_heads, layer.value_dim) for layer in layers], dtype, device)
+        places = _places(layers)
+        self.keys = _per_layer([(slots, layer.num_kv_heads, layer.key_dim) for layer in places], dtype, device)
+        self.values = _per_layer([(slots, layer.num_kv_heads, layer.value_dim) for layer in places], dtype, device)
 
     def stacked(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values of all layers as [layers, slots, kv_heads, dim]. Only where all layers have one shape."""
@@ -61,6 +63,14 @@ def _stack_of(views: list[torch.Tensor]) -> torch.Tensor:
     return first.as_strided((len(views), *first.shape), (first.numel(), *first.stride()))
 
 
+def _places(layers: Sequence[AttentionLayer]) -> list[AttentionLayer]:
+    """One layer for each index, in order."""
+    first: dict[int, AttentionLayer] = {}
+    for layer in layers:
+        first.setdefault(layer.index, layer)
+    return [first[index] for index in sorted(first)]
+
+
 def _per_layer(shapes: list[tuple[int, ...]], dtype: torch.dtype, device: torch.device) -> list[torch.Tensor]:
     """Layers of one shape lie in one tensor, one after another."""
     if len(set(shapes)) == 1:
@@ -70,7 +80,7 @@ def _per_layer(shapes: list[tuple[int, ...]], dtype: torch.dtype, device: torch.
 
 def bytes_per_token(layers: Sequence[AttentionLayer], dtype: torch.dtype) -> int:
     """What one position takes over all layers."""
-    return sum(layer.num_kv_heads * (layer.key_dim + layer.value_dim) for layer in layers) * dtype.itemsize
+    return sum(layer.num_kv_heads * (layer.key_dim + layer.value_dim) for layer in _places(layers)) * dtype.itemsize
 
 
 def pages_in(num_bytes: int, layers: Sequence[AttentionLayer], page_size: int, dtype: torch.dtype) -> int:

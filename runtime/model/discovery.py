@@ -31,6 +31,8 @@ class _Recorder:
 
     def __init__(self, names: dict[nn.Module, str]) -> None:
         self._names = names
+        self._keys: list[torch.Tensor] = []
+        """Each once: a layer that is given another's keys, the very tensor, shares that layer's place in the pool."""
         self.layers: list[AttentionLayer] = []
 
     def attend(
@@ -46,9 +48,12 @@ class _Recorder:
         sinks: torch.Tensor | None,
     ) -> torch.Tensor:
         chunk = getattr(module.config, "attention_chunk_size", None) if getattr(module, "use_rope", False) else None
+        index = next((i for i, known in enumerate(self._keys) if known is key), len(self._keys))
+        if index == len(self._keys):
+            self._keys.append(key)
         self.layers.append(
             AttentionLayer(
-                index=len(self.layers),
+                index=index,
                 name=self._names[module],
                 num_heads=query.shape[1],
                 num_kv_heads=key.shape[1],

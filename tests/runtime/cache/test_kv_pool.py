@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -38,3 +40,12 @@ def test_as_many_pages_as_fit() -> None:
     assert pages_in(page * 7 + 1, LAYERS, 16, torch.float32) == 7
     with pytest.raises(RequestError, match=f"one of 16 tokens takes {page} bytes"):
         pages_in(page - 1, LAYERS, 16, torch.float32)
+
+
+def test_layers_that_share_have_one_place() -> None:
+    sharing = (*LAYERS, dataclasses.replace(LAYERS[0], name="c"))
+    pool = KVPool(sharing, num_pages=5, page_size=3, dtype=torch.bfloat16, device=torch.device("cpu"))
+    assert len(pool.keys) == len(pool.values) == 2
+    assert (
+        pool.num_bytes == 15 * bytes_per_token(LAYERS, torch.bfloat16) == 15 * bytes_per_token(sharing, torch.bfloat16)
+    )
