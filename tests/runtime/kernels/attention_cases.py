@@ -94,5 +94,6 @@ def check(case: Case, device: str) -> None:
     found = triton_attention(case, batch, device).attend(layer, query, keys, values, sinks)
     exact = ReferenceAttention(batch).attend(layer, query.double(), keys.double(), values.double(), sinks)
     assert found.dtype == case.dtype
-    tolerance = TOLERANCE[case.dtype]
+    # A GPU multiplies float32 as sums of three products of shorter numbers, and its powers are approximate.
+    tolerance = TOLERANCE[case.dtype] if device == "cpu" or case.dtype != torch.float32 else 1e-4
     torch.testing.assert_close(found.double(), exact, atol=tolerance, rtol=tolerance)
