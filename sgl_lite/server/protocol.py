@@ -29,7 +29,10 @@ class TextFormat(Body):
 
 
 class JsonObjectFormat(Body):
+    """value: a schema, as `huggingface_hub`'s client sends one."""
+
     type: Literal["json_object"]
+    value: dict[str, Any] | None = None
 
 
 class NamedSchema(Body):

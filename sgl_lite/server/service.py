@@ -98,7 +98,7 @@ class Service:
     def _of_format(self, asked: ResponseFormat) -> Spec:
         match asked:
             case JsonObjectFormat():
-                return ANY_OBJECT
+                return ANY_OBJECT if asked.value is None else self.schema(asked.value, "response_format.value")
             case JsonSchemaFormat():
                 return self.schema(asked.json_schema.schema_, "response_format.json_schema.schema")
             case RegexFormat():
