@@ -134,6 +134,8 @@ class Engine:
     ) -> Result | list[Result] | Iterator[Result]:
         """As SGLang's: a dict `{"text", "output_ids", "meta_info"}`; a list for a list of prompts or n > 1.
 
+        image_data: what `Image.of` takes, or a list of it: an image for each `image_support.text` in the prompt; for a
+        list of prompts, one entry each.
         stream: an iterator of such dicts, each with all there is so far (with the answer's "index", for several).
         fields: `priority`, `cache_salt`, `timeout` of `GenerateRequest`, one for all or a list.
         """
