@@ -70,7 +70,8 @@ def ours(vocabulary: Tekken) -> Engine:
     """This project's engine."""
     import grammars
 
-    known = grammars.Vocabulary(vocabulary.tokens, [vocabulary.eos], vocabulary.special)
+    encode = vocabulary.encoding.encode_ordinary
+    known = grammars.Vocabulary(vocabulary.tokens, [vocabulary.eos], vocabulary.special, encode=encode)
 
     class OurCursor:
         def __init__(self, matcher: grammars.Matcher) -> None:

@@ -56,10 +56,10 @@ class CompiledGrammar:
 
     def prepare(self, seconds: float) -> None:
         """Make the masks of states that are likely to come, for so long."""
-        until = time.perf_counter() + seconds
+        until = time.thread_time() + seconds
         find = getattr(self._automaton, "likely_text", None)
         likely = self.vocabulary.cut(find(seconds / 2)) if find is not None else ()
-        self._masks.prepare(self._automaton.start, until - time.perf_counter(), likely)
+        self._masks.prepare(self._automaton.start, until - time.thread_time(), likely)
 
     def matcher(self, budget: int | None = None, prefix: str | bytes = b"") -> Matcher:
         """A cursor behind `prefix`, text that is written already and takes nothing of the budget.

@@ -22,7 +22,10 @@ from grammars.vocabulary import Vocabulary
 _CACHED_BYTES = 128 << 20
 """Memory of all grammars that are kept for the next who asks"""
 _PREPARED_SECONDS = 0.005
-"""Time after a compile for the masks that come first"""
+"""Time after a compile for the masks that are likely to come"""
+_PREPARED_SHARE = 4
+"""The same for a constraint that takes long to compile, as a multiple of that"""
+_PREPARED_MOST_SECONDS = 0.12
 _CANCEL_POLL_SECONDS = 0.02
 
 
@@ -78,9 +81,11 @@ class _Compile(threading.Thread):
 
     def run(self) -> None:
         try:
+            began = time.thread_time()
             renew = partial(automaton_of, self._spec, self._limits)
             grammar = CompiledGrammar(self._spec, renew(), self._vocabulary, self._limits, renew)
-            grammar.prepare(min(_PREPARED_SECONDS, self._limits.compile_seconds / 2))
+            share = min(_PREPARED_SHARE * (time.thread_time() - began), _PREPARED_MOST_SECONDS)
+            grammar.prepare(min(max(_PREPARED_SECONDS, share), self._limits.compile_seconds / 2))
             self._grammar = grammar
         except (RecursionError, MemoryError) as error:
             self._error = ConstraintLimitError(f"the constraint is nested too deeply, or too large: {error!r}")

@@ -155,6 +155,14 @@ class Vocabulary:
         return keys, children
 
     def cut(self, text: bytes) -> list[int]:
+        """`text` in tokens: the tokenizer's if it is known, else the longest first, up to where none will do."""
+        if self.encode is not None:
+            tokens = list(self.encode(text.decode(errors="replace")))
+            if b"".join([self.text_tokens[token] for token in tokens]) == text:
+                return tokens
+        return self.longest(text)
+
+    def longest(self, text: bytes) -> list[int]:
         """`text` in tokens, the longest first; up to where none will do."""
         keys, children = self.child_index
         first, tokens = self.trie.first, self.trie.tokens

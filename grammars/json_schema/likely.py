@@ -9,11 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from grammars.automaton import DEAD
 from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.emptiness import Emptiness
 from grammars.json_schema.expressions import ARRAY, OBJECT, STRING
 from grammars.json_schema.plans import ArrayPlan, ObjectPlan
 from grammars.json_schema.refs import ANYTHING, Ref
+from grammars.json_schema.strings import StringLexeme
 from grammars.json_schema.texts import Texts
 
 _DEEPEST = 8
@@ -34,10 +36,10 @@ class LikelyText:
 
     def of(self, ref: Ref, seconds: float) -> bytes:
         """A text for the values of a reference, or the beginning of one where finding it would take longer."""
-        self._left, until, parts = _LONGEST, time.perf_counter() + seconds, list[bytes]()
+        self._left, until, parts = _LONGEST, time.thread_time() + seconds, list[bytes]()
         for part in self._value(ref, _DEEPEST):
             parts.append(part)
-            if time.perf_counter() > until:
+            if time.thread_time() > until:
                 break
         return b"".join(parts)
 
@@ -70,9 +72,15 @@ class LikelyText:
     def _scalar(self, ref: Ref, types: int) -> bytes:
         if types & STRING:
             language = self._algebra.texts(ref)
-            if language is None or language.accepts(_WORD):
+            if language is None or self._may_be(self._texts.lexeme(language), _WORD):
                 return f'"{_WORD}"'.encode()
         return self._emptiness.shortest(ref) or b""
+
+    def _may_be(self, lexeme: StringLexeme, word: str) -> bool:
+        state = lexeme.start
+        for byte in f'{word}"'.encode():
+            state = lexeme.step(state, byte) if state != DEAD else DEAD
+        return state != DEAD
 
     def _members(self, plan: ObjectPlan, depth: int) -> Iterator[bytes]:
         members = [(name, plan.value(number)) for number, name in enumerate(plan.names)]

@@ -82,7 +82,7 @@ class ForcedText:
         for tokens in self._encodings(text, written):
             if b"".join(self._vocabulary.text_tokens[token] for token in tokens) == text:
                 return tokens
-        return self._vocabulary.cut(text)
+        return self._vocabulary.longest(text)
 
     def _encodings(self, text: bytes, written: Sequence[int]) -> Iterator[list[int]]:
         encode = self._vocabulary.encode

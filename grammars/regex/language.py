@@ -149,7 +149,9 @@ class Language:
 
     def is_empty(self) -> bool:
         """Whether no text belongs to it. Raises `ConstraintLimitError` if that takes too long to find out."""
-        return not (self._node.plain and self._node is not EMPTY) and not self.dfa.has_text
+        if self._node.plain:
+            return self._node.kind is Kind.EMPTY
+        return not self.dfa.has_text
 
     def is_finite(self) -> bool:
         """Whether it has finitely many texts."""
