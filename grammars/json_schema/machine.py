@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars.automaton import CROSS, DEAD, LOCAL_MASK, UNFILLED, pack
+from grammars.automaton import CROSS, DEAD, LOCAL_BITS, LOCAL_MASK, UNFILLED, pack
 from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.completion import Completion
 from grammars.json_schema.contexts import ENDED, ROOT, Contexts
@@ -47,6 +47,7 @@ from grammars.json_schema.rows import Rows
 from grammars.json_schema.texts import Texts
 from grammars.spec import Whitespace
 
+_CROSSED_KEPT = 256
 _NO_STATES = np.full(256, DEAD, np.int64)
 _LITERALS = ((b"null", 1), (b"true", 2), (b"false", 4))
 
@@ -122,6 +123,8 @@ class JsonMachine:
         self._gap_locals: dict[int, int] = {}
         self._lexemes: dict[object, Parallel] = {}
         self._starts: dict[Goals, ValueStart] = {}
+        self._crossed: dict[int, NDArray[np.int64]] = {}
+        """the rows last asked for: what remembers asks again"""
         self._number_starts: dict[object, dict[int, int]] = {}
         self._tail_memo: dict[int, list[tuple[int, bytes, int]]] = {}
         self.remembers = frames.remembers
@@ -155,10 +158,17 @@ class JsonMachine:
         self._rows.fill(local)
 
     def cross(self, context: int, local: int) -> NDArray[np.int64]:
-        row = _NO_STATES.copy()
         meaning = self._rows.exit(local)
+        key = context << LOCAL_BITS | int(self._rows.exits[local])
+        found = self._crossed.get(key)
+        if found is not None:
+            return found
+        row = _NO_STATES.copy()
         if meaning:
             self._crossings[meaning[0]](context, meaning, row)
+        if len(self._crossed) >= _CROSSED_KEPT:
+            self._crossed.clear()
+        self._crossed[key] = row
         return row
 
     def is_accepting(self, state: int) -> bool:

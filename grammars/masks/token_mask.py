@@ -34,6 +34,8 @@ _AUTOMATA_LOCK = threading.RLock()
 """One for all: automata may share parts, such as a regular language that two schemas name"""
 _LANDINGS_KEPT = 8
 _TIGHT_ROWS_KEPT = 512
+_STEPS_KEPT, _STEP_BYTES = 20_000, 250
+"""Steps over tokens that are remembered, and what one takes"""
 
 
 def allow(row: Row, token: int) -> None:
@@ -63,6 +65,7 @@ class TokenMasks:
         self._forced = ForcedText(self.transitions, vocabulary)
         self._memo = RowMemo(vocabulary.mask_width, limits.memory_bytes // 4)
         self._partial = bool(vocabulary.missing_bytes)
+        self._taken: dict[tuple[int, int], tuple[int, int]] = {}
         self._loose: dict[int, int] = {ENDED: -1}
         """state -> tokens left from which on its mask needs no thought of the budget"""
         self._landings: OrderedDict[int, _Landings] = OrderedDict()
@@ -71,21 +74,21 @@ class TokenMasks:
     @property
     def nbytes(self) -> int:
         """Memory that tables and masks take at present, roughly."""
-        return self.transitions.nbytes + self._memo.nbytes
+        return self.transitions.nbytes + self._memo.nbytes + len(self._taken) * _STEP_BYTES
 
     def prepare(self, start: int, seconds: float, likely: Sequence[int] = ()) -> None:
         """Make the masks along the tokens of a likely text, then those of `start` and of the states behind crossings,
         nearest first, until the time is over."""
-        until = time.perf_counter() + seconds
+        until = time.thread_time() + seconds
         state = start
         for token in likely:
             with self.lock:
                 self._packed(state)
                 _, state = self.take(state, token)
-            if state == DEAD or time.perf_counter() > until:
+            if state == DEAD or time.thread_time() > until:
                 break
         queue, seen, crossings = deque([start]), {start}, 0
-        while queue and time.perf_counter() < until:
+        while queue and time.thread_time() < until:
             with self.lock:
                 self._packed(queue.popleft())
                 found, crossings = self.transitions.crossed_since(crossings)
@@ -147,11 +150,16 @@ class TokenMasks:
 
     def take(self, state: int, token: int) -> tuple[int, int]:
         """(the state after `token` by the tables alone, as `advance` gives it; that with what only the text tells)"""
-        with self.lock:
-            landing = self.advance(state, token)
-            if landing == DEAD or not self.transitions.remembers:
-                return landing, landing
-            return landing, self.transitions.remember(state, self.vocabulary.tokens[token], landing)
+        taken = self._taken.get((state, token))
+        if taken is None:
+            with self.lock:
+                following = landing = self.advance(state, token)
+                if landing != DEAD and self.transitions.remembers:
+                    following = self.transitions.remember(state, self.vocabulary.tokens[token], landing)
+                if len(self._taken) >= _STEPS_KEPT:
+                    self._taken.clear()
+                taken = self._taken[state, token] = landing, following
+        return taken
 
     def fits(self, state: int, tokens: int) -> bool:
         """Whether a completion of `state` in at most `tokens` tokens is known."""
