@@ -77,10 +77,12 @@ class Matcher:
 
     def _plan_after(self, token: int, landing: int, left: int) -> tuple[int, ...] | None:
         """A plan of at most `left` tokens for after `token`, where the state after it has none that fits, or None."""
-        if self._masks.fits(landing, left):  # the state that remembers has another shortest completion than this one
-            return self._masks.plan(landing)
         plan = self._plan or self._masks.plan(self._state)
-        return plan[1:] if plan[:1] == (token,) and len(plan) <= left + 1 else None
+        if plan[:1] == (token,) and len(plan) <= left + 1:
+            return plan[1:]
+        if self._masks.is_settled(landing) and self._masks.fits(landing, left):
+            return self._masks.plan(landing)  # the state that remembers has another shortest completion than this one
+        return None
 
     def forced_tokens(self) -> list[int]:
         """The tokens that must come next, if only one text can; the runtime appends them without asking the model.

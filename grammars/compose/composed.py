@@ -146,6 +146,10 @@ class ComposedAutomaton:
                 state = self._state(frozenset((place, following) for place, _, following in came))
         return state
 
+    def is_settled(self, state: int) -> bool:
+        """See `ByteAutomaton.remember`."""
+        return all(self._places.part(place).is_settled(inner) for place, inner in self._items_of(state))
+
     def slice_key(self, local: int) -> Hashable | None:
         return None
 

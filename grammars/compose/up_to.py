@@ -60,6 +60,10 @@ class UpToAutomaton:
         item = (self._inner.remember(state, text, self._items[after & LOCAL_MASK][0]), matched)
         return self._local(item) if self._completion(item) is not None else after
 
+    def is_settled(self, state: int) -> bool:
+        """See `ByteAutomaton.remember`."""
+        return self._inner.is_settled(self._items[state & LOCAL_MASK][0])
+
     def fill(self, local: int) -> None:
         """Fill the row: where the constraint goes, if `after` can still be reached from there."""
         state, matched = self._items[local]

@@ -25,6 +25,7 @@ class Context:
 
     pending: whether something in the stack was written and is not known yet.
     recording: whether something in the stack is being recorded, so that a tape is wanted.
+    settled: whether all frames in the stack are.
     """
 
     around: int
@@ -34,6 +35,7 @@ class Context:
     bare: int
     pending: bool
     recording: bool
+    settled: bool = True
 
 
 class Contexts:
@@ -67,6 +69,7 @@ class Contexts:
                     number if bare < 0 else bare,
                     frame.pending or below.pending or (frame.records and mark == NO_MARK),
                     mark != NO_MARK or below.recording,
+                    frame.settled and below.settled,
                 )
             )
         return number

@@ -2,9 +2,10 @@
 others.
 
 Most references have more values than anyone can ask for; then nothing needs to be counted. Where values are few, they
-are listed, and items are matched with them (a system of distinct representatives: Hall 1935).
+are listed: items are matched with them (a system of distinct representatives: Hall 1935), and each value that an item
+may take is a goal of its own, so that it is known which one was written.
 
-Comes in: array plans with `unique`. Goes out: items, or the values that an item must not take.
+Comes in: array plans with `unique`. Goes out: items, the values that one may take, or those that it must not.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from grammars.errors import UnsupportedConstraintError
 from grammars.json_schema.algebra import Algebra
-from grammars.json_schema.expressions import ARRAY, NUMBER, OBJECT, STRING
+from grammars.json_schema.expressions import ARRAY, EVERY_TYPE, NUMBER, OBJECT, STRING
 from grammars.json_schema.refs import ANYTHING, NOTHING, Ref, both, opposites
 from grammars.json_schema.values import loads
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 1000
 """Values that are listed at most, for one array."""
+MAX_FEW = 64
+"""Values that are told apart while they are written. Where there are more, the text has to tell (see `memory`)."""
 _DEPTH = 4
 
 
@@ -33,7 +36,8 @@ class Distinct:
     def __init__(self, algebra: Algebra, emptiness: Emptiness) -> None:
         self._algebra = algebra
         self._emptiness = emptiness
-        self._many: dict[Ref, bool] = {}
+        self._endless: dict[Ref, bool] = {}
+        self._few: dict[Ref, tuple[int, ...] | None] = {}
         self._excluded: dict[tuple[int, object], Ref] = {}
 
     def items(
@@ -135,7 +139,9 @@ class Distinct:
     def _unspoilt(self, plan: ArrayPlan, state: ArrayState) -> Ref:
         """The types that the next item may have while the one before is not known: those with so many values that the
         first bytes of one, which commit it to its type, leave another than the unknown one."""
-        own = both(plan.form.item(state[0]), self._algebra.none_of(state[2]))
+        own = plan.form.item(state[0])
+        if len(state[2]) > MAX_FEW // 2:  # what was taken already may leave few of those that were many
+            own = both(own, self._algebra.none_of(state[2]))
         types = (STRING, NUMBER, ARRAY, OBJECT)
         return self._algebra.of_types(
             sum(bit for bit in types if self.has_many(both(own, self._algebra.of_types(bit))))
@@ -160,22 +166,53 @@ class Distinct:
         del own
         return self._apart(barred)
 
-    def has_many(self, ref: Ref, depth: int = _DEPTH) -> bool:
-        """Whether a reference surely has infinitely many values."""
-        found = self._many.get(ref)
+    def has_many(self, ref: Ref) -> bool:
+        """Whether a reference has more values than are told apart one by one."""
+        return self.few(ref) is None
+
+    def few(self, ref: Ref) -> tuple[int, ...] | None:
+        """The values of a reference, as numbers of constants, if they are few; None if they are many."""
+        if ref not in self._few:
+            self._few[ref] = None if self._is_endless(ref) else self._find_few(ref)
+        return self._few[ref]
+
+    def _find_few(self, ref: Ref) -> tuple[int, ...] | None:
+        numbers = self._algebra.numbers(ref).members(MAX_FEW)
+        if numbers is None:
+            return None
+        others = both(ref, self._algebra.of_types(EVERY_TYPE & ~NUMBER))
+        texts = self._listed(others, MAX_FEW + 1 - len(numbers))
+        if len(texts) + len(numbers) > MAX_FEW:
+            return None
+        values = [int(number) if number.denominator == 1 else number for number in numbers]
+        values += [loads(text.decode()) for text in texts]
+        return tuple(number for value in values for number in self._algebra.constant(value))
+
+    def one_by_one(self, ref: Ref, within: Ref) -> tuple[int, ...] | None:
+        """Those of the few values of a reference that are in another one too; None if they are many."""
+        values = self.few(ref)
+        if values is None:
+            return None
+        return tuple(number for number in values if self._emptiness.is_alive(both(within, frozenset((number,)))))
+
+    def _is_endless(self, ref: Ref, depth: int = _DEPTH) -> bool:
+        """Whether a reference surely has infinitely many values, or very many."""
+        found = self._endless.get(ref)
         if found is None:
-            found = self._has_many(ref, depth)
+            found = self._find_endless(ref, depth)
             if found or depth == _DEPTH:
-                self._many[ref] = found
+                self._endless[ref] = found
         return found
 
-    def _has_many(self, ref: Ref, depth: int) -> bool:
+    def _find_endless(self, ref: Ref, depth: int) -> bool:
         algebra, bits = self._algebra, self._algebra.possible_types(ref)
         if not ref:
             return True
         if bits & STRING:
             texts = algebra.texts(ref)
-            if texts is None or not (texts.is_empty() or texts.is_finite()):
+            if texts is None or (texts.length_bounds or (0, 0))[1] not in (0, 1):
+                return True
+            if not (texts.is_empty() or texts.is_finite()):
                 return True
         if bits & NUMBER and not algebra.numbers(ref).is_finite():
             return True
@@ -190,7 +227,7 @@ class Distinct:
                 continue
             if form.most is None and self._emptiness.is_alive(form.tail) and not form.unique:
                 return True
-            if any(self.has_many(form.item(place), depth - 1) for place in range(form.least)):
+            if any(self._is_endless(form.item(place), depth - 1) for place in range(form.least)):
                 return True
         return False
 
@@ -199,13 +236,13 @@ class Distinct:
             plan = self._emptiness.object_plan(form)
             if not self._emptiness.object_alive(plan, plan.start):
                 continue
-            if any(self.has_many(plan.value(plan.index[name]), depth - 1) for name in form.required):
+            if any(self._is_endless(plan.value(plan.index[name]), depth - 1) for name in form.required):
                 return True
             if form.most is not None and form.most <= max(form.least, len(form.required)):
                 continue
             if not form.patterns and self._emptiness.is_alive(plan.cell_value(frozenset())):
                 return True
-            if any(self.has_many(plan.value(number), depth - 1) for number in range(len(plan.names))):
+            if any(self._is_endless(plan.value(number), depth - 1) for number in range(len(plan.names))):
                 return True
         return False
 

@@ -62,7 +62,7 @@ class Emptiness:
         plan = self._array_plans.get(form.key)
         if plan is None:
             plan = self._array_plans[form.key] = ArrayPlan(
-                form, self._algebra, len(self._array_plans), self._distinct.excluded
+                form, self._algebra, len(self._array_plans), self._distinct.excluded, self._distinct.one_by_one
             )
         return plan
 
@@ -174,25 +174,30 @@ class Emptiness:
         """The items of a cheapest completion of an array; of any one, unless `best`."""
         if plan.may_close(state):
             return []
-        if plan.form.unique:
+        if plan.form.unique and not state[4]:
             return self._distinct.items(plan, state, value, best)
         if not plan.form.counters and not state[4]:
             return self._plain_items(plan, state, value)
-        queue: list[tuple[int, bytes, ArrayState, tuple[bytes, ...]]] = [(0, b"", state, ())]
+        queue: list[tuple[int, tuple[bytes, ...], bool, ArrayState]] = [(0, (), False, state)]
         done: set[ArrayState] = set()
         while queue:
-            cost, _, here, items = heapq.heappop(queue)
+            cost, items, complete, here = heapq.heappop(queue)
+            if complete or plan.may_close(here):
+                return list(items)
             if here in done:
                 continue
-            if plan.may_close(here):
-                return list(items)
             done.add(here)
             if len(done) > MAX_STEPS:
                 raise ConstraintLimitError("an array's `contains` takes too long to satisfy")
+            if plan.form.unique and not here[4]:  # nothing is left to keep apart from but the other items
+                rest = self._distinct.items(plan, here, value, best)
+                if rest is not None:
+                    heapq.heappush(queue, (cost + _total(rest), (*items, *rest), True, here))
+                continue
             for ref, after in plan.branches(here):
                 text = value(ref) if after not in done else None
                 if text is not None:
-                    heapq.heappush(queue, (cost + len(text) + 1, text, after, (*items, text)))
+                    heapq.heappush(queue, (cost + len(text) + 1, (*items, text), False, after))
         return None
 
     def _plain_items(self, plan: ArrayPlan, state: ArrayState, value: Value) -> list[bytes] | None:

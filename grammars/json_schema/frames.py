@@ -41,6 +41,7 @@ class ObjectFrame:
     """An open object between its members.
 
     pending (in all frames): something was written that is not known yet. records: it will have to be known.
+    settled: no item that must differ from others was completed without its being known.
     """
 
     alternatives: tuple[tuple[int, ObjectPlan, ObjectState], ...]
@@ -50,6 +51,7 @@ class ObjectFrame:
     def __post_init__(self) -> None:
         self.pending = any(state[5] for _, _, state in self.alternatives)
         self.records = False
+        self.settled = True
 
 
 @dataclass(eq=False)
@@ -63,6 +65,7 @@ class ArrayFrame:
     def __post_init__(self) -> None:
         self.pending = any(state[3] for _, _, state in self.alternatives)
         self.records = False
+        self.settled = not self.pending
 
 
 @dataclass(eq=False)
@@ -79,6 +82,7 @@ class ValueFrame:
         states = [state for _, _, plan, state in self.waiting if plan is not None]
         self.pending = self.is_object and any(state[5] for state in states)
         self.records = not self.is_object and any(state[3] for state in states)
+        self.settled = self.is_object or all(state[3] < BLOCKED for state in states)
 
 
 Frame = ObjectFrame | ArrayFrame | ValueFrame

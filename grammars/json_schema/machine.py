@@ -190,6 +190,10 @@ class JsonMachine:
 
     # -- contexts --------------------------------------------------------------------------------
 
+    def is_settled(self, state: int) -> bool:
+        """See `ByteAutomaton.remember`."""
+        return self._contexts[state >> 32].settled
+
     def remember(self, before: int, text: bytes, after: int) -> int:
         return self._memory.remember(before, text, after) if self.remembers else after
 

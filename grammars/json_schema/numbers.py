@@ -17,6 +17,7 @@ So `&`, `|` and `~` are bitwise. All arithmetic is on exact fractions: a float s
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ PLAIN_LIMIT = 10**16
 """From here on, writers of JSON use exponents for integers."""
 MANY_REMAINDERS = 200
 """Multiples of an integer with more are written without a point: to count digits beside them is dear."""
+MULTIPLES_LISTED = 2_000
+"""Multiples in one bounded cell that are gone through to list members."""
 SEARCH_STEPS = 100_000
 """Multiples looked at in one bounded cell before giving up."""
 
@@ -135,6 +138,20 @@ class NumberSet(Cells):
     def is_finite(self) -> bool:
         """Whether the set has finitely many members (an empty one too)."""
         return not any(t & 1 for t in self.opens) and not self.opens[0] and not self.opens[-1]
+
+    def members(self, most: int) -> tuple[Fraction, ...] | None:
+        """The members, sorted; None if they are more than `most`, or if it takes long to find out."""
+        if not self.is_finite():
+            return None
+        found = {cut for cut, inside in zip(self.cuts, self.points, strict=True) if inside}
+        for (low, high), table in zip(itertools.pairwise(self.cuts), self.opens[1:-1], strict=True):
+            for held in (bits for bits in range(1, 1 << len(self.lattices)) if table >> bits & 1):
+                step = lcm(lattice for i, lattice in enumerate(self.lattices) if held >> i & 1)
+                first, last = low // step + 1, -(-high // step)  # half-open
+                if last - first > MULTIPLES_LISTED or len(found) > most:
+                    return None
+                found.update(n * step for n in range(first, last) if membership(self.lattices, n * step) == held)
+        return tuple(sorted(found)) if len(found) <= most else None
 
     def language(self, plain_integers: bool = False) -> NumberText:
         """The JSON texts of the members. `plain_integers`: draft 4, where 1.0 is no integer.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from fractions import Fraction
 
 from grammars.json_schema.float_safety import LARGEST_POWER, as_floats
 from grammars.json_schema.number_text import NumberText
@@ -57,6 +58,13 @@ class Numerals:
     def is_finite(self) -> bool:
         """Whether there are finitely many numbers."""
         return self._whole().is_finite() and (self._is_one or self.floats.is_finite())
+
+    def members(self, most: int) -> tuple[Fraction, ...] | None:
+        """The numbers, sorted; None if they are more than `most`."""
+        plain, floats = self._whole().members(most), () if self._is_one else self.floats.members(most)
+        if plain is None or floats is None or len({*plain, *floats}) > most:
+            return None
+        return tuple(sorted({*plain, *floats}))
 
     def _whole(self) -> NumberSet:
         """The numbers that digits alone can write, as far as these are all that count."""

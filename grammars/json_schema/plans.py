@@ -223,12 +223,15 @@ class ArrayPlan:
     """An array form with its counters bounded.
 
     excluded: the constants that an item must not be although it could, lest later items have no value left.
+    one_by_one: the values, as constants, that are in both references, where the first has so few that each is a branch
+    of its own; else None.
     """
 
     form: ArrayForm
     algebra: Algebra
     number: int
     excluded: Callable[[ArrayPlan, ArrayState], Ref]
+    one_by_one: Callable[[Ref, Ref], tuple[int, ...] | None]
 
     def __post_init__(self) -> None:
         form = self.form
@@ -263,8 +266,11 @@ class ArrayPlan:
         following = min(index + 1, self._saturation)
         for ref, after in options:
             for value, constants in self._apart_branches(ref, index, equal):
-                if value != NOTHING:
+                values = self.one_by_one(form.item(index), value) if form.unique else None
+                if value != NOTHING and values is None:
                     yield value, (following, after, seen, unknown, constants)
+                for known in values or ():
+                    yield frozenset((known,)), (following, after, tuple(sorted((*seen, known))), 0, constants)
 
     def _apart_branches(self, ref: Ref, index: int, equal: tuple[int, ...]) -> Iterator[tuple[Ref, tuple[int, ...]]]:
         """What an item may be, by the constants that the array is still equal to after it."""

@@ -33,6 +33,8 @@ ENDED = -1
 _AUTOMATA_LOCK = threading.RLock()
 """One for all: automata may share parts, such as a regular language that two schemas name"""
 _LANDINGS_KEPT = 8
+_UNSETTLED = 32
+"""Tokens that a state may need beyond its witness while it does not know what has been written"""
 _TIGHT_ROWS_KEPT = 512
 _STEPS_KEPT, _STEP_BYTES = 20_000, 250
 """Steps over tokens that are remembered, and what one takes"""
@@ -49,6 +51,8 @@ class _Landings(NamedTuple):
 
     costs: NDArray[np.int64]
     """[slots] tokens of a known completion, IMPOSSIBLE where none is known or the slot is free"""
+    states: NDArray[np.int64]
+    """[slots] the states"""
     landing: NDArray[np.int32]
     """[tokens] slot of the state after the token, -1 where it is not alive"""
 
@@ -171,6 +175,10 @@ class TokenMasks:
         with self.lock:
             return self.completions.plan(state)
 
+    def is_settled(self, state: int) -> bool:
+        """Whether the plan of a state that tables lead to holds, whatever the text tells besides."""
+        return self.transitions.is_settled(state)
+
     def is_accepting(self, state: int) -> bool:
         """Whether the text may end in `state`."""
         with self.lock:
@@ -211,11 +219,19 @@ class TokenMasks:
         if self._partial:
             costs = self._landings_of(state).costs
             return int(costs[costs < kernel.IMPOSSIBLE].max(initial=0))
-        return max(map(self.completions.min_bytes, self._walk.landings(state).tolist()), default=0)
+        return max(map(self._bound, self._walk.landings(state).tolist()), default=0)
+
+    def _bound(self, landing: int) -> int:
+        """About how many tokens are needed at most after a token that leads to `landing`."""
+        least = self.completions.min_bytes(landing)
+        return least if self.transitions.is_settled(landing) else 2 * least + _UNSETTLED
 
     def _make_tight(self, state: int, tokens: int) -> Row:
         found = self._landings_of(state)
         possible, kept = found.costs < kernel.IMPOSSIBLE, found.costs < tokens
+        if self.transitions.remembers:
+            for slot in np.flatnonzero(kept).tolist():
+                kept[slot] = self.transitions.is_settled(int(found.states[slot]))
         if np.array_equal(possible, kept):
             self._loose[state] = min(self._loose[state], tokens)
             return self.row(state)
@@ -234,7 +250,7 @@ class TokenMasks:
             costs = np.full(len(keys), kernel.IMPOSSIBLE, dtype=np.int64)
             for slot in np.flatnonzero(keys != kernel.EMPTY_KEY):
                 costs[slot] = self.completions.tokens(int(keys[slot]))
-            found = self._landings[state] = _Landings(costs, landing)
+            found = self._landings[state] = _Landings(costs, keys, landing)
             if len(self._landings) > _LANDINGS_KEPT:
                 self._landings.popitem(last=False)
         return found

@@ -141,6 +141,11 @@ class Transitions:
         self.refresh()
         return state
 
+    def is_settled(self, state: int) -> bool:
+        """Whether the witness of a state that tables lead to holds for what `remember` makes of it."""
+        is_settled = getattr(self.automaton, "is_settled", None) if self.automaton.remembers else None
+        return is_settled is None or bool(is_settled(state))
+
     def is_accepting(self, state: int) -> bool:
         """Whether the text may end in `state`."""
         accepting = self.automaton.is_accepting(state)

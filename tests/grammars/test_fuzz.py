@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 
 import pytest
 
-from grammars import JsonSchema, Regex, Repeat, Sequence
+from grammars import ConformError, JsonSchema, Regex, Repeat, Sequence, Vocabulary
 from grammars.compiler import Compiler
 from tests.grammars.fuzzing import SPARE, fuzz, plainly, walk
 from tests.grammars.random_specs import FAMILIES
@@ -67,6 +68,36 @@ def test_what_was_found_once(schema: dict[str, object]) -> None:
     for number in range(40):
         text = walk(grammar, rng, grammar.min_tokens() + rng.choice(SPARE), forced=number % 2 == 1)
         assert check(text.decode()), text
+
+
+FEW = [
+    ({"type": "integer"}, 3, [7, 2, 1]),
+    ({"enum": ["a", "b", "c"]}, 2, ["a", "b", "c"]),
+    ({"enum": [1, 2, 3]}, 3, [3, 1, 2]),
+    ({"enum": [1, 2.5, 3, "a", None]}, 0, [2.5, "a", None, 3]),
+    ({"type": "integer", "minimum": 0, "maximum": 20}, 3, [20, 2, 0, 12]),
+    ({"type": "integer", "minimum": 1, "maximum": 65535}, 2, [1, 10, 65535]),
+    ({"enum": [[1], [2], {"a": 3}]}, 2, [[2], {"a": 3}]),
+    ({"type": "string", "maxLength": 1}, 2, ["", "a", "b"]),
+    ({"type": "array", "items": {"enum": [1, 2]}, "maxItems": 2, "uniqueItems": True}, 4, [[], [2, 1], [1, 2], [1]]),
+]
+"""(items of which there are few, how many there must be, some that differ)"""
+
+
+@pytest.mark.parametrize(("items", "least", "example"), FEW)
+def test_few_items_that_differ(items: dict[str, object], least: int, example: list[object]) -> None:
+    """Tokens that end one item and begin the next lead into no dead end, and no item is left out."""
+    schema = {"type": "array", "items": items, "uniqueItems": True, "minItems": least}
+    merged = [b'","', b'", "', b'"]', b'["', b", ", b", 2", b",1", b",2,1", b"1,", b"],[", b"]]", b"1,2"]
+    vocabulary = Vocabulary([*(bytes((byte,)) for byte in range(256)), *merged, b""], [256 + len(merged)])
+    rng, check = random.Random(0), checker(schema)
+    grammar = Compiler().compile(JsonSchema(schema), vocabulary)
+    for number in range(40):
+        text = walk(grammar, rng, grammar.min_tokens() + rng.choice(SPARE), forced=number % 2 == 1)
+        assert check(text.decode()), text
+    assert grammar.matcher(prefix=json.dumps(example)).is_accepting()
+    with pytest.raises(ConformError):
+        grammar.matcher(prefix=json.dumps([*example, example[0]]))
 
 
 _OBJECTS = JsonSchema({"type": "object", "additionalProperties": {"type": "integer"}})
