@@ -129,11 +129,12 @@ class ImageEncoder:
         try:
             return self._encode(images)
         except Exception as error:
-            if len(images) > 1:
-                return [features for image in images for features in self._encode_or_fail([image])]
-            self._failures[images[0].key] = error
-            zeros = torch.zeros(images[0].num_rows, self._width, dtype=self._module.dtype, device=self._module.device)
-            return [Features(zeros, (zeros,) * self._num_deep)]
+            failure = error.with_traceback(None)  # which would hold on to the tensors of the call
+        if len(images) > 1:
+            return [features for image in images for features in self._encode_or_fail([image])]
+        self._failures[images[0].key] = failure
+        zeros = torch.zeros(images[0].num_rows, self._width, dtype=self._module.dtype, device=self._module.device)
+        return [Features(zeros, (zeros,) * self._num_deep)]
 
     @torch.inference_mode()
     def _encode(self, images: list[ProcessedImage]) -> list[Features]:
