@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from typing import Any
@@ -167,3 +168,82 @@ def test_random_bytes(raw: TestClient, path: str) -> None:
         for _ in range(rng.randint(1, 4)):
             body[rng.randrange(len(body))] = rng.randrange(256)
         checked(raw.post(path, content=bytes(body)), may_be_right=True)
+
+
+GOOD_OF_ALL: dict[str, dict[str, Any]] = {
+    **GOOD,
+    "/generate_stream": GOOD[NATIVE],
+    "/": {"inputs": "Hi", "parameters": {"max_new_tokens": 2, "grammar": {"type": "regex", "value": "a"}}},
+    "/v1/embeddings": {"model": MODEL, "input": "Hi"},
+    "/v1/chat/completions": {
+        **GOOD[CHAT],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": [1, 2]}}},
+        "chat_template_kwargs": {},
+    },
+}
+LENGTHS = ("max_tokens", "max_new_tokens", "max_completion_tokens", "n", "best_of")
+"""Left as they are: long answers are right answers, and only take long."""
+BAD_IMAGES = [
+    "data:image/png;base64,!!",
+    "data:image/png;base64,AAAA",
+    "data:,",
+    "http://127.0.0.1:1/",
+    "file:///etc/passwd",
+]
+
+
+def odd(rng: random.Random) -> Any:
+    return copy.deepcopy(rng.choice(ODD))
+
+
+def mutate(value: Any, rng: random.Random, names: list[str]) -> Any:
+    """The body with something else at one random place."""
+    places: list[tuple[Any, Any]] = []
+
+    def collect(inside: Any) -> None:
+        keys = list(inside) if isinstance(inside, dict) else range(len(inside)) if isinstance(inside, list) else ()
+        for key in keys:
+            if key not in LENGTHS:
+                places.append((inside, key))
+                collect(inside[key])
+
+    collect(value)
+    inside, key = rng.choice(places)
+    match rng.randrange(6):
+        case 0:
+            del inside[key]
+        case 1:
+            value[rng.choice([name for name in names if name not in LENGTHS])] = odd(rng)
+        case 2:
+            deep_one: Any = odd(rng)
+            for _ in range(rng.choice((1, 5, 200))):
+                deep_one = rng.choice(([deep_one], {"items": deep_one}, {"anyOf": [deep_one]}))
+            inside[key] = deep_one
+        case 3:
+            inside[key] = {"type": "image_url", "image_url": {"url": rng.choice(BAD_IMAGES)}}
+        case _:
+            inside[key] = odd(rng)
+    return value
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_twenty_thousand_bodies(raw: TestClient) -> None:
+    """Wrong types, huge numbers, deep schemas, bad UTF-8, bad base64: each a 4xx, or a right answer."""
+    rng = random.Random(8)
+    paths = list(POSTS)
+    statuses: dict[int, int] = {}
+    for number in range(20_000):
+        path = paths[number % len(paths)]
+        body = json.loads(json.dumps(GOOD_OF_ALL.get(path, GOOD_OF_ALL.get(path.removeprefix("/v1"), {}))))
+        names = [field.alias or name for name, field in POSTS[path].body.model_fields.items()]
+        for _ in range(rng.randint(1, 2)):
+            body = mutate(body, rng, names) if body else body
+        content = bytearray(json.dumps(body).encode())
+        if rng.random() < 0.15:
+            content[rng.randrange(len(content))] = rng.randrange(256)
+        answer = checked(raw.post(path, content=bytes(content)), may_be_right=True)
+        statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
+    assert statuses.get(400, 0) > 10_000, statuses
+    assert raw.get("/health").status_code == 200

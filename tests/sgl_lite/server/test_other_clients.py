@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field
 
-from tests.sgl_lite.server.conftest import KEY, MODEL
+from sgl_lite.backends.local import LocalBackend
+from sgl_lite.server.config import ServerConfig
+from sgl_lite.server.serving import http_server
+from tests.sgl_lite.server.conftest import KEY, MODEL, run_in_thread
 
 
 class Person(BaseModel):
@@ -165,3 +171,19 @@ class TestInstructor:
             model=MODEL, messages=ASK, max_tokens=80, response_model=Person, max_retries=0, temperature=1.0, seed=3
         )
         assert isinstance(person, Person)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("schemathesis") is None, reason="needs schemathesis")
+def test_schemathesis_finds_no_server_error(backend: LocalBackend, tmp_path: Path) -> None:
+    """What it makes of /openapi.json, sent to a server without keys."""
+    server = http_server(backend, ServerConfig(model_name=MODEL), port=0)
+    thread, url = run_in_thread(server)
+    command = ["schemathesis", "run", f"{url}/openapi.json", "--url", url, "--checks", "not_a_server_error"]
+    command += ["--max-examples", "25", "--phases", "examples,fuzzing", "--request-timeout", "60", "--seed", "1"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=tmp_path)
+    finally:
+        server.should_exit = True
+        thread.join(20)
+    assert done.returncode == 0, done.stdout[-3000:]
