@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.kernels import attention_plan
-from runtime.kernels.attention_plan import plan_attention
+from runtime.kernels.attention_plan import FEW, plan_attention, spread
 from runtime.kernels.contract import AttentionLayer, RaggedBatch
 from runtime.kernels.cpu_attention import CpuAttention
 from runtime.kernels.cpu_ops import CpuOps
@@ -132,9 +132,11 @@ def test_compiled_kernels(compiled: CpuOps, options: dict[str, object], batch: R
 
 
 @settings(max_examples=150, deadline=None)
-@given(batch=batches(), window=st.sampled_from([None, 4]), chunk=st.sampled_from([None, 8]))
-def test_a_plan_gives_each_row_each_of_its_keys_once(batch: RaggedBatch, window: int | None, chunk: int | None) -> None:
-    plan = plan_attention(batch, window, chunk)
+@given(batch=batches(), window=st.sampled_from([None, 4]), chunk=st.sampled_from([None, 8]), spreads=st.booleans())
+def test_a_plan_gives_each_row_each_of_its_keys_once(
+    batch: RaggedBatch, window: int | None, chunk: int | None, spreads: bool
+) -> None:
+    plan = plan_attention(spread(batch) if spreads else batch, window, chunk)
     seen: list[list[int]] = [[] for _ in range(int(batch.query_starts[-1]))]
     for segment in plan.segments:
         for row in segment.rows:
@@ -161,3 +163,17 @@ def test_a_tree_becomes_its_segments() -> None:
     plan = plan_attention(batch, None, None)
     assert [(s.rows.tolist(), len(s.slots)) for s in plan.segments] == [([0, 1, 2, 3], 20), ([0, 1], 20)]
     assert [d.lengths.tolist() for d in plan.decodes] == [[1, 1, 1, 1]]
+
+
+def test_few_queries_of_a_request_are_taken_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention_plan, "MIN_SAVED_TOKENS", 256)
+    tables = tuple(np.arange(10 * i, 10 * i + 10, dtype=np.int32) for i in range(3))
+    batch = RaggedBatch(np.array([5, 0, 7]), np.array([3, FEW + 1, 1]), tables, 1)
+    spreaded = spread(batch)
+    assert spreaded.starts.tolist() == [5, 6, 7, 0, 7] and spreaded.counts.tolist() == [1, 1, 1, FEW + 1, 1]
+    assert spreaded.query_starts[-1] == batch.query_starts[-1]
+    plan = plan_attention(spreaded, None, None)
+    assert [group.lengths.tolist() for group in plan.decodes] == [[6, 7, 8, 8]]
+    assert [(block.begin, block.end) for block in plan.blocks] == [(3, 4 + FEW)]
+    unchanged = RaggedBatch(np.array([0, 3]), np.array([FEW + 1, 1]), tables[:2], 1)
+    assert spread(unchanged) is unchanged

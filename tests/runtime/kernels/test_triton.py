@@ -21,11 +21,12 @@ def run_interpreted(selection: str) -> None:
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
+@pytest.mark.timeout(900)
 def test_in_the_interpreter() -> None:
     run_interpreted("not slow and not gpu")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_more_in_the_interpreter() -> None:
     run_interpreted("slow and not gpu")

@@ -32,14 +32,14 @@ def test_greedy_steps_have_no_parameters() -> None:
 
 def test_draws_follow_the_distribution() -> None:
     """A number u in [0, 1) draws the token whose share of the line it falls on."""
-    logits = torch.tensor([0.1, 0.2, 0.3, 0.4]).log().repeat(80, 1)
-    uniform = (torch.arange(80, dtype=torch.float64) + 0.5) / 80
-    ones, zeros = torch.ones(80), torch.zeros(80)
-    drawn = draw_tokens(logits, None, None, ones, torch.full((80,), -1, dtype=torch.int32), ones, zeros, uniform)
-    assert drawn.bincount().tolist() == [8, 16, 24, 32]
-    drawn = draw_tokens(logits, None, None, ones, torch.full((80,), 2, dtype=torch.int32), ones, zeros, uniform)
-    assert (drawn >= 2).all() and abs(int((drawn == 3).sum()) - 4 / 7 * 80) < 2
-    drawn = draw_tokens(logits, None, None, ones, torch.full((80,), 4, dtype=torch.int32), 0.6 * ones, zeros, uniform)
+    logits = torch.tensor([0.1, 0.2, 0.3, 0.4]).log().repeat(20, 1)
+    uniform = (torch.arange(20, dtype=torch.float64) + 0.5) / 20
+    ones, zeros = torch.ones(20), torch.zeros(20)
+    drawn = draw_tokens(logits, None, None, ones, torch.full((20,), -1, dtype=torch.int32), ones, zeros, uniform)
+    assert drawn.bincount().tolist() == [2, 4, 6, 8]
+    drawn = draw_tokens(logits, None, None, ones, torch.full((20,), 2, dtype=torch.int32), ones, zeros, uniform)
+    assert (drawn >= 2).all() and abs(int((drawn == 3).sum()) - 4 / 7 * 20) < 2
+    drawn = draw_tokens(logits, None, None, ones, torch.full((20,), 4, dtype=torch.int32), 0.6 * ones, zeros, uniform)
     assert drawn.unique().tolist() == [2, 3]
 
 
