@@ -151,6 +151,11 @@ class JsonMachine:
         return self._rows.table
 
     @property
+    def table_bytes(self) -> int:
+        """Memory that the table takes: there is room in it that was never touched."""
+        return self._rows.nbytes
+
+    @property
     def exits(self) -> NDArray[np.int32]:
         return self._rows.exits
 

@@ -20,7 +20,8 @@ Exit = tuple[Hashable, ...]
 
 MAPPED_STATES = 1 << 16
 """Lexemes with higher states than this look their locals up one by one."""
-_FIRST_CAPACITY = 256
+_FIRST_CAPACITY = 1024
+"""Rows that there is room for at first: memory is not touched before there are rows, but to move many takes long"""
 _SEVERAL = 6
 """More rows than this are filled together"""
 
@@ -100,6 +101,11 @@ class Rows:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the rows take."""
+        return self._count * self.table[0].nbytes
 
     def local(self, lexeme: Lexeme, state: int) -> int:
         """The row of a state of a lexeme."""

@@ -115,6 +115,14 @@ def insert_key(keys, rows, key, row):  # type: ignore[no-untyped-def]
     rows[slot] = row
 
 
+@njit("void(int64[::1], int32[::1], int64[::1], int32[::1])", cache=True)
+def copy_keys(keys, rows, larger_keys, larger_rows):  # type: ignore[no-untyped-def]
+    """Put all entries of one table into a larger one."""
+    for slot in range(len(keys)):
+        if keys[slot] != EMPTY_KEY:
+            insert_key(larger_keys, larger_rows, keys[slot], rows[slot])
+
+
 @njit("int64(int64, int64, int64)", cache=True)
 def step(tables, state, byte):  # type: ignore[no-untyped-def]
     """The next state, DEAD, MISSING_ROW or MISSING_CROSSING."""

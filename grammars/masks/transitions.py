@@ -16,7 +16,7 @@ from grammars.masks import kernels as kernel
 from grammars.masks.token_trie import TokenTrie
 from grammars.vocabulary import Vocabulary
 
-_FIRST_CROSSINGS = 64
+_FIRST_CROSSINGS = 256
 
 
 class Transitions:
@@ -52,7 +52,8 @@ class Transitions:
     @property
     def nbytes(self) -> int:
         """Bytes of all tables."""
-        return self.automaton.table.nbytes + self._crossings.nbytes + self._keys.nbytes + self._rows.nbytes
+        table: int = getattr(self.automaton, "table_bytes", self.automaton.table.nbytes)
+        return table + self._crossing_count * self._crossings[0].nbytes + self._keys.nbytes + self._rows.nbytes
 
     def refresh(self) -> None:
         """Take up the automaton's tables if it has moved them."""
@@ -70,12 +71,13 @@ class Transitions:
         local = int(self.tables[kernel.MISS_LOCAL])
         if code == kernel.MISSING_ROW:
             self.automaton.fill(local)
-        else:
-            context = int(self.tables[kernel.MISS_CONTEXT])
-            row = self.automaton.cross(context, local)
-            # After the call: it may have numbered new exit classes and moved the tables.
-            self._keep_crossing(context << 32 | int(self.automaton.exits[local]), row)
-        self.refresh()
+            self.refresh()
+            return
+        context = int(self.tables[kernel.MISS_CONTEXT])
+        row = self.automaton.cross(context, local)
+        self.refresh()  # it may have numbered new exit classes and moved the tables
+        assert self._exits is not None
+        self._keep_crossing(context << 32 | int(self._exits[local]), row)
 
     def step(self, state: int, byte: int) -> int:
         """The state after `byte`, or DEAD."""
@@ -190,8 +192,7 @@ class Transitions:
         """Make the key table `capacity` slots large, a power of two."""
         keys = np.full(capacity, kernel.EMPTY_KEY, dtype=np.int64)
         rows = np.zeros(capacity, dtype=np.int32)
-        for slot in np.flatnonzero(self._keys != kernel.EMPTY_KEY):
-            kernel.insert_key(keys, rows, self._keys[slot], self._rows[slot])
+        kernel.copy_keys(self._keys, self._rows, keys, rows)
         self._keys, self._rows = keys, rows
         self.tables[kernel.KEYS] = keys.ctypes.data
         self.tables[kernel.ROWS] = rows.ctypes.data
