@@ -30,6 +30,8 @@ MAX_PADDING = 1.5
 """Requests with one query are padded together while the longest is at most this much longer than the shortest ..."""
 SMALL_DECODE = 64
 """... or at most this many tokens."""
+FEW = 8
+"""So many queries of a request are taken one by one (forced tokens after a draw), more of them together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,26 @@ class AttentionPlan:
     segments: list[Segment] = field(default_factory=list)
     decodes: list[DecodeGroup] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
+
+
+def spread(batch: RaggedBatch) -> RaggedBatch:
+    """The same rows, those of requests with few queries as requests of their own: they then share what is worth it."""
+    few = (batch.counts > 1) & (batch.counts <= FEW)
+    if batch.spans:
+        few &= np.array([not batch.spans_of(i) for i in range(batch.num_requests)])
+    if not few.any():
+        return batch
+    widths = np.where(few, batch.counts, 1)
+    requests = np.repeat(np.arange(batch.num_requests), widths)
+    offsets = np.arange(len(requests)) - np.repeat(np.cumsum(widths) - widths, widths)
+    return RaggedBatch(
+        starts=batch.starts[requests] + offsets,
+        counts=np.where(few, 1, batch.counts)[requests],
+        page_tables=tuple(batch.page_tables[i] for i in requests),
+        page_size=batch.page_size,
+        spans=tuple(batch.spans[i] for i in requests) if batch.spans else (),
+        over_windows=batch.over_windows,
+    )
 
 
 def plan_attention(batch: RaggedBatch, sliding_window: int | None, chunk_size: int | None) -> AttentionPlan:

@@ -15,7 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from runtime.kernels.attention_plan import AttentionPlan, Block, DecodeGroup, Segment, limits_nothing, plan_attention
+from runtime.kernels.attention_plan import (
+    AttentionPlan,
+    Block,
+    DecodeGroup,
+    Segment,
+    limits_nothing,
+    plan_attention,
+    spread,
+)
 from runtime.kernels.contract import AttentionLayer, RaggedBatch
 from runtime.kernels.cpu_ops import CpuOps
 from runtime.kernels.cpu_products import (
@@ -43,7 +51,7 @@ class CpuAttention:
 
     def __init__(self, batch: RaggedBatch, ops: CpuOps, alone: bool = False) -> None:
         """alone: each row's bits depend on its own keys only; every request must have one row then."""
-        self._batch = batch
+        self._batch = spread(batch)
         self._ops = ops
         self._alone = alone
         self._plans: dict[Reach, _Plan] = {}
