@@ -33,15 +33,15 @@ def number(mapped, states, locals_, first, lexeme, lexemes, owned):  # type: ign
 
 
 @njit(
-    "void(int32[:, ::1], int32[::1], int32[::1], Array(uint8, 1, 'C', readonly=True), int32[::1], boolean[::1],"
-    " int64, int64)",
+    "void(int32[:, ::1], int32[::1], int32[::1], int32[::1], Array(uint8, 1, 'C', readonly=True), int32[::1],"
+    " boolean[::1], int64, int64)",
     cache=True,
 )
-def write_lines(table, locals_, likes, text, escapes, is_raw, quote, backslash):  # type: ignore[no-untyped-def]
+def write_lines(table, exits, locals_, likes, text, escapes, is_raw, quote, backslash):  # type: ignore[no-untyped-def]
     """Fill the rows along texts, each with the quote that ends it.
 
-    locals_, escapes: for each byte of `text` the row before it, and what follows a backslash there. likes: for each
-    text the row that its rows are like, or DEAD.
+    locals_, escapes: for each byte of `text` the row before it, and what follows a backslash there, CROSS for the
+    quotes. likes: for each text the row that its rows are like, or DEAD.
     """
     line = 0
     for k in range(len(text)):
@@ -51,6 +51,7 @@ def write_lines(table, locals_, likes, text, escapes, is_raw, quote, backslash):
             row[:] = DEAD
         else:
             row[:] = table[like]
+            exits[locals_[k]] = exits[like]
         if escapes[k] == CROSS:  # behind the last byte
             row[quote] = CROSS
             line += 1

@@ -244,7 +244,9 @@ class Rows:
         states = [at for chain in chains for at in range(chain.first, chain.first + 2 * len(chain.text) + 1, 2)]
         escapes = [after for chain in chains for after in (*chain.escapes, CROSS)]
         both = self._numbered(lexeme, np.array([states, escapes], np.int32))
-        kernel.write_lines(self.table, both[0], likes, np.frombuffer(text, np.uint8), both[1], IS_RAW, QUOTE, BACKSLASH)
+        kernel.write_lines(
+            self.table, self.exits, both[0], likes, np.frombuffer(text, np.uint8), both[1], IS_RAW, QUOTE, BACKSLASH
+        )
         ends = both[0][both[1] == CROSS]
         self.exits[ends] = [self._exit_number(line.exit) for line in lines]
 
