@@ -15,6 +15,7 @@ import argparse
 import gc
 import gzip
 import json
+import os
 import random
 import resource
 import sys
@@ -156,15 +157,16 @@ class Figures:
     masks: list[float] = field(default_factory=list)
     advances: list[float] = field(default_factory=list)
 
-    def table_column(self) -> dict[str, str]:
-        """The figures by name, for people."""
-        rows = {"schemas": f"{self.schemas}", "refused": f"{self.refused}", "right on every instance": f"{self.right}"}
-        rows |= {"valid refused": f"{self.valid_refused}", "invalid accepted": f"{self.invalid_accepted}"}
+    def named(self) -> dict[str, float]:
+        """The figures by name."""
+        rows: dict[str, float] = {"schemas": self.schemas, "refused": self.refused}
+        rows |= {"right on every instance": self.right}
+        rows |= {"valid refused": self.valid_refused, "invalid accepted": self.invalid_accepted}
         for name, times in (("mask", self.masks), ("advance", self.advances), ("first mask", self.first_mask)):
             values = np.array(times or [float("nan")])
-            rows[f"{name} mean, µs"] = f"{values.mean():,.1f}"
+            rows[f"{name} mean, µs"] = round(float(values.mean()), 1)
             for percentile in (50, 99, 99.9):
-                rows[f"{name} p{percentile}, µs"] = f"{np.percentile(values, percentile):,.1f}"
+                rows[f"{name} p{percentile}, µs"] = round(float(np.percentile(values, percentile)), 1)
         return rows
 
 
@@ -237,6 +239,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="JSON lines, .gz or not; without it nothing is measured")
     parser.add_argument("--schemas", type=int, default=300, help="how many, chosen by a fixed seed; 0: all")
     parser.add_argument("--engines", default=",".join(ENGINES))
+    parser.add_argument("--out", type=Path, help="write the figures to this JSON file as well")
     arguments = parser.parse_args()
     if arguments.data is None:
         print("masks: give --data (JSONSchemaBench in MaskBench's form); nothing was measured")
@@ -257,11 +260,16 @@ def main() -> int:
             gc.collect()
         for name in names[index % len(names) :] + names[: index % len(names)]:
             measure(entry, engines[name], vocabulary, figures[name])
-    columns = {name: figures[name].table_column() for name in names}
+    columns = {name: figures[name].named() for name in names}
     print(f"{'':28}" + "".join(f"{name:>14}" for name in names))
     for label in columns[names[0]]:
-        print(f"{label:28}" + "".join(f"{columns[name][label]:>14}" for name in names))
-    print(f"peak memory of all together: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
+        print(f"{label:28}" + "".join(f"{columns[name][label]:>14,}" for name in names))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"peak memory of all together: {peak:,} MB")
+    if arguments.out is not None:
+        load = round(os.getloadavg()[0], 1)
+        found = {"data": arguments.data.name, "peak memory of all together, MB": peak, "load at the end": load}
+        arguments.out.write_text(json.dumps(found | {"engines": columns}, indent=1, ensure_ascii=False) + "\n")
     return 0
 
 
