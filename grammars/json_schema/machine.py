@@ -2,7 +2,7 @@
 
     state = context << 32 | local         (see `grammars.automaton`)
     context = (the context around, frame) the stack, as a linked list of interned frames; 0 is around the whole text
-    local   = a row of `lexemes.Rows`
+    local   = a row of `rows.Rows`
 
 A byte inside a lexeme never leaves the context. A byte that ends one asks `cross`, which looks up what the frame says
 to the exit (a name was written, a value met these goals) and makes a row of the ten or so bytes that can follow.
