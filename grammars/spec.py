@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from typing import Literal as OneOf
 
-from grammars.errors import ConstraintSyntaxError
+from grammars.errors import ConstraintLimitError, ConstraintSyntaxError
 
 PropertyOrder: TypeAlias = OneOf["schema", "any"]
 Whitespace: TypeAlias = OneOf["model", "compact", "any"]
@@ -78,8 +78,8 @@ class JsonSchema:
         formats: bool = True,
         max_depth: int | None = None,
     ) -> None:
-        text = schema if isinstance(schema, str) else json.dumps(schema, ensure_ascii=False)
-        extra = tuple((uri, json.dumps(value, ensure_ascii=False)) for uri, value in (resources or {}).items())
+        text = schema if isinstance(schema, str) else _json_text(schema, "the schema")
+        extra = tuple((uri, _json_text(value, f"resources[{uri!r}]")) for uri, value in (resources or {}).items())
         for name, value in (
             ("schema", text),
             ("property_order", property_order),
@@ -90,6 +90,15 @@ class JsonSchema:
             ("max_depth", max_depth),
         ):
             object.__setattr__(self, name, value)
+
+
+def _json_text(value: Any, what: str) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        raise ConstraintLimitError(f"{what} nests too deeply, or holds itself") from None
+    except (TypeError, ValueError) as error:
+        raise ConstraintSyntaxError(f"{what} is not JSON: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

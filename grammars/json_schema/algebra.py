@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from grammars.errors import ConstraintSyntaxError
 from grammars.json_schema.alternatives import Alternatives
@@ -129,9 +129,9 @@ class Algebra:
         found = self._scalar(ref, self._numbers)
         return _EVERY_NUMBER if found is None else found
 
-    def texts(self, ref: Ref) -> Language | None:
-        """The strings, None for all of them."""
-        return self._scalar(ref, self._texts)
+    def texts(self, ref: Ref, whole: bool = False) -> Language | None:
+        """The strings, None for all of them. whole: with those that a format means but does not cover here."""
+        return self._scalar(ref, self._texts, whole)
 
     def objects(self, ref: Ref) -> tuple[ObjectForm, ...]:
         return self._objects.of(ref)
@@ -163,24 +163,29 @@ class Algebra:
 
     # -- scalars ---------------------------------------------------------------------------------
 
-    def _scalar(self, ref: Ref, domain: Domain[V]) -> V | None:
-        key = ("scalar", domain.bit, ref)
+    # `whole`: whether the values wanted are at least, not at most, those that are meant. It makes a difference for
+    # formats that are covered in part: what is outside of one is outside of all that it may mean.
+
+    def _scalar(self, ref: Ref, domain: Domain[V], whole: bool = False) -> V | None:
+        whole = whole and self._schemas.has_partial_formats
+        key = ("scalar", domain.bit, ref, whole)
         if key in self._memo:
             found: V | None = self._memo[key]
             return found
         value: V | None = None
         for number in sorted(ref, key=abs):
-            part = self._scalar_of(abs(number), domain, "")
+            part = self._scalar_of(abs(number), domain, "", whole == (number > 0))
             value = self._meet(domain, value, self._complement(domain, part) if number < 0 else part)
         self._memo[key] = value
         return value
 
-    def _scalar_of(self, number: int, domain: Domain[V], path: str) -> V | None:
-        key = ("scalar of", domain.bit, number)
+    def _scalar_of(self, number: int, domain: Domain[V], path: str, whole: bool) -> V | None:
+        whole = whole and self._schemas.has_partial_formats
+        key = ("scalar of", domain.bit, number, whole)
         if key not in self._memo:
             self.enter(key, path)
             try:
-                self._memo[key] = self._evaluate(self.expression(number), domain)
+                self._memo[key] = self._evaluate(self.expression(number), domain, whole)
             finally:
                 self.leave(key)
         found: V | None = self._memo[key]
@@ -203,7 +208,7 @@ class Algebra:
             return domain.empty
         return None if value is domain.empty else domain.complement(value)
 
-    def _evaluate(self, expression: Expression, domain: Domain[V]) -> V | None:
+    def _evaluate(self, expression: Expression, domain: Domain[V], whole: bool) -> V | None:
         """The values of the domain that satisfy an expression."""
         match expression:
             case Every(parts):
@@ -211,36 +216,40 @@ class Algebra:
                 for part in parts:
                     if value is domain.empty:
                         break
-                    value = self._meet(domain, value, self._evaluate(part, domain))
+                    value = self._meet(domain, value, self._evaluate(part, domain, whole))
                 return value
             case Some(parts):
                 value = domain.empty
                 for part in parts:
-                    value = self._join(domain, value, self._evaluate(part, domain))
+                    value = self._join(domain, value, self._evaluate(part, domain, whole))
                 return value
             case ExactlyOne(parts):
-                return self._exactly_one([self._evaluate(part, domain) for part in parts], domain)
+                held = [self._evaluate(part, domain, whole) for part in parts]
+                return self._exactly_one(held, [self._evaluate(part, domain, not whole) for part in parts], domain)
             case Negation(part):
-                return self._complement(domain, self._evaluate(part, domain))
+                return self._complement(domain, self._evaluate(part, domain, not whole))
             case Condition(test, then, otherwise):
-                held = self._evaluate(test, domain)
-                yes = self._meet(domain, held, self._evaluate(then, domain))
-                no = self._meet(domain, self._complement(domain, held), self._evaluate(otherwise, domain))
+                failed = self._complement(domain, self._evaluate(test, domain, not whole))
+                yes = self._meet(domain, self._evaluate(test, domain, whole), self._evaluate(then, domain, whole))
+                no = self._meet(domain, failed, self._evaluate(otherwise, domain, whole))
                 return self._join(domain, yes, no)
             case SchemaRef(number, path):
-                return self._scalar_of(number, domain, path)
+                return self._scalar_of(number, domain, path, whole)
             case Leftover(base, _, _):
-                return self._evaluate(base, domain)
+                return self._evaluate(base, domain, whole)
+            case TextFact(_, more) if whole and more is not None and domain.bit == STRING:
+                return cast(V, more())
             case _:
                 return domain.fact(expression)
 
-    def _exactly_one(self, values: Sequence[V | None], domain: Domain[V]) -> V | None:
+    def _exactly_one(self, values: Sequence[V | None], rivals: Sequence[V | None], domain: Domain[V]) -> V | None:
+        """In one of the values; not in the rivals that belong to the others."""
         once: V | None = domain.empty
         before: V | None = domain.empty
-        for value in values:
+        for value, rival in zip(values, rivals, strict=True):
             fresh = self._meet(domain, value, self._complement(domain, before))
-            once = self._join(domain, self._meet(domain, once, self._complement(domain, value)), fresh)
-            before = self._join(domain, before, value)
+            once = self._join(domain, self._meet(domain, once, self._complement(domain, rival)), fresh)
+            before = self._join(domain, before, rival)
         return once
 
     # -- types, roughly --------------------------------------------------------------------------

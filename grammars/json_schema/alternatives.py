@@ -149,7 +149,7 @@ class Alternatives(Generic[F]):
 
     def _names(self, ref: Ref, sign: bool) -> tuple[ObjectForm, ...]:
         """`propertyNames`, or its complement."""
-        texts = self._algebra.texts(ref)
+        texts = self._algebra.texts(ref, whole=not sign)
         if texts is None:
             return (ANY_OBJECT,) if sign else ()
         outside = Names(patterns=frozenset((self._algebra.language_number(texts),)), inverted=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TypeVar
 
-from grammars.errors import ConstraintLimitError, UnsatisfiableConstraintError
+from grammars.errors import ConstraintLimitError, UnsatisfiableConstraintError, UnsupportedConstraintError
 from grammars.json_schema.algebra import Algebra
 from grammars.json_schema.completion import Completion
 from grammars.json_schema.dialect import draft_named
@@ -85,8 +85,14 @@ def _last_bytes(algebra: Algebra, emptiness: Emptiness, root: Ref, whitespace: W
 
 
 def _try_unique_items(schemas: Schemas, algebra: Algebra, emptiness: Emptiness) -> None:
-    """Raise what is wrong with `uniqueItems` next to `contains`, wherever they are."""
+    """Raise what is wrong with `uniqueItems` next to `contains` or under `not`, wherever they are."""
     for place, scope in schemas.to_try:
+        negated = place.schema.get("not")
+        if isinstance(negated, dict):
+            part = schemas.resolver.child(place, negated, "/not")
+            refused = literal(schemas.number(part, scope))
+            if any(form.unique for form in located(partial(algebra.arrays, refused), part.pointer)):
+                raise UnsupportedConstraintError("arrays in which items are equal cannot be asked for", part.pointer)
         if place.schema.get("uniqueItems") and "contains" in place.schema:
             arrays = both(literal(schemas.number(place, scope)), algebra.of_types(ARRAY))
             located(partial(emptiness.is_alive, arrays), f"{place.pointer}/uniqueItems")

@@ -26,6 +26,9 @@ from grammars.json_schema.texts import Texts
 MAX_STEPS = 200_000
 """Work that one question may take."""
 
+MAX_CHOICES = 50_000
+"""Ways to meet the needs of one object that are tried."""
+
 MAX_TEXT = 1 << 20
 """Bytes of the longest shortest text."""
 
@@ -48,6 +51,7 @@ class Emptiness:
         self._shortest: dict[Ref, bytes | None] = {frozenset(): b"0", NOTHING: None}
         self._distinct = Distinct(algebra, self)
         self._alive: dict[Ref, bool] = {frozenset(): True, NOTHING: False}
+        self._choices = 0
 
     # -- plans -----------------------------------------------------------------------------------
 
@@ -228,6 +232,7 @@ class Emptiness:
         chosen = {number: plan.value(number) for number in plan.numbers(missing)}
         if not state[3]:
             return self._filled(plan, state, chosen, [], value)
+        self._choices = 0
         return self._with_needs(plan, state, chosen, [], state[3], value, best)
 
     def _with_needs(
@@ -243,6 +248,9 @@ class Emptiness:
         """Meet the needs one by one: by a member already chosen, another listed name, or a further name."""
         if not needs:
             return self._filled(plan, state, chosen, others, value)
+        self._choices += 1
+        if self._choices > MAX_CHOICES:
+            raise ConstraintLimitError(f"an object can meet what is asked of it in more than {MAX_CHOICES} ways")
         bit = (needs & -needs).bit_length() - 1
         group, wanted = plan.form.needs[bit]
         rest, found = needs & (needs - 1), list[list[bytes]]()

@@ -35,9 +35,14 @@ class NumberFact:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TextFact:
-    """A string is in this language, which is made when it is first asked for."""
+    """A string is in this language, which is made when it is first asked for.
+
+    whole: where `language` is but a part of what is meant, a language that holds all of it. What is outside of the fact
+    is outside of that.
+    """
 
     language: Callable[[], Language]
+    whole: Callable[[], Language] | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -19,6 +19,16 @@ from grammars.json_schema.time_formats import date, date_time, duration, time
 from grammars.limits import DEFAULT_LIMITS
 from grammars.regex import Language
 
+PARTIAL = {
+    "email": ".+@.+",
+    "hostname": "[0-9A-Za-z.-]+",
+    "idn-email": ".+@.+",
+    "idn-hostname": ".+",
+    "regex": ".*",
+    "uri-template": ".*",
+}
+"""The formats that are not regular, or not wholly covered: patterns that match at least what the standard allows."""
+
 LONG, SHORT = 63, 30
 """Characters of a label: as the standard has them, and so that seven with a long one among them stay within 253."""
 IDN_LABEL = 12
@@ -33,6 +43,12 @@ def format_language(name: str, draft: str) -> Language | None:
     del draft  # no format means different things in two drafts
     maker = _MAKERS.get(name)
     return None if maker is None else _made(name).within(DEFAULT_LIMITS)  # its own states: they grow as they are read
+
+
+def whole_format(name: str) -> Language | None:
+    """Where `format_language` has but a part of a format: a language that holds all of it; else None."""
+    pattern = PARTIAL.get(name)
+    return None if pattern is None else _parse(pattern, re.DOTALL)
 
 
 @lru_cache(maxsize=128)

@@ -13,13 +13,14 @@ from typing import Any
 from grammars.errors import ConstraintSyntaxError
 from grammars.json_schema.dialect import APPLICATORS
 from grammars.json_schema.expressions import Enforced, Expression
+from grammars.json_schema.formats import PARTIAL
 from grammars.json_schema.keywords import KEYWORDS, check_shapes
 from grammars.json_schema.refs import TRUE_NUMBER
 from grammars.json_schema.resolver import Place, Resolver, Scope, escape
 from grammars.json_schema.values import identity
 
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
-TRIED = frozenset(("pattern", "patternProperties", "multipleOf", "uniqueItems"))
+TRIED = frozenset(("pattern", "patternProperties", "multipleOf", "uniqueItems", "not"))
 _SMALL = 40
 """Schemas of at most so many keywords, entries and parts are told apart by content, not by place."""
 
@@ -34,6 +35,8 @@ class Schemas:
         self._places: list[tuple[Place, Scope] | Expression | None] = [None]
         self.to_try: list[tuple[Place, Scope]] = []
         """Found by `check`: subschemas with keywords whose values may turn out to be beyond us."""
+        self.has_partial_formats = False
+        """Found by `check`: whether a format is named whose language is but a part of it."""
         root, scope = resolver.start()
         self._places.append((Place(True, root.resource, ""), ()))
         self.root = self.number(root, scope)
@@ -116,6 +119,8 @@ class Schemas:
             yield self.resolver.reference(place, "$ref", scope)
             return
         check_shapes(schema, draft, path)
+        if isinstance(schema.get("format"), str) and schema["format"] in PARTIAL:
+            self.has_partial_formats = True
         if not TRIED.isdisjoint(schema):
             self.to_try.append((place, scope))
         known, holders = KEYWORDS[draft], APPLICATORS[draft]

@@ -35,7 +35,7 @@ from grammars.json_schema.expressions import (
     TextFact,
     Types,
 )
-from grammars.json_schema.formats import format_language
+from grammars.json_schema.formats import format_language, whole_format
 from grammars.json_schema.forms import ALL_NAMES, ArrayForm, Counter, Names, ObjectForm
 from grammars.json_schema.keywords import KEYWORDS
 from grammars.json_schema.numbers import NumberSet
@@ -187,7 +187,8 @@ class _Reading:
         if "format" in schema:
             language = self._translator.format(schema["format"], self._draft)
             if language is not None:
-                parts.append(TextFact(lambda: language))
+                whole = whole_format(schema["format"])
+                parts.append(TextFact(lambda: language, None if whole is None else lambda: whole))
         return parts
 
     def _numbers(self) -> list[NumberSet]:
