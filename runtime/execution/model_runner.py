@@ -6,7 +6,7 @@ their logits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -38,6 +38,7 @@ class ModelRunner:
             torch.set_num_threads(config.num_threads)
         self._module = model.module
         self._device = model.device
+        self._use_device()
         self._vision = model.vision
         self._three_positions = model.vision is not None and model.vision.family.three_positions
         self.page_size = config.page_size
@@ -53,7 +54,13 @@ class ModelRunner:
 
         They may be overwritten by the next call.
         """
+        self._use_device()
         return forward_in_halves(self._forward, batch)
+
+    def _use_device(self) -> None:
+        """Kernels are launched on the thread's current GPU; the thread that serves is not the one that loads."""
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)
 
     def _forward(self, batch: ScheduledBatch) -> torch.Tensor:
         if self.decoder is not None and batch.num_tokens == 1 and _is_text(batch) and self.decoder.takes_single():
@@ -128,13 +135,14 @@ class ModelRunner:
         spare = 1 if self.backend.name == "triton" else 0
         return num_pages, KVPool(model.layers, num_pages + spare, config.page_size, dtype, model.device)
 
-    @torch.inference_mode()
-    def _largest_step(self, model: LoadedModel, config: EngineConfig) -> torch.Tensor:
+    def _largest_step(self, model: LoadedModel, config: EngineConfig) -> Callable[[], torch.Tensor]:
+        """A step of as many tokens as fit into one. What it keeps keys and values in is no part of the run."""
         count = min(config.max_num_batched_tokens, model.context_length)
         zeros = torch.zeros(1, count, dtype=torch.int64, device=model.device)
         rows = torch.arange(min(config.max_num_seqs, count), device=model.device)
         positions = zeros[None].expand(3, -1, -1) if self._three_positions else zeros
-        return self._logits(zeros, positions, rows, self._step_alone(model, count))
+        step = self._step_alone(model, count)
+        return torch.inference_mode()(lambda: self._logits(zeros, positions, rows, step))
 
     def _capture(self, model: LoadedModel, config: EngineConfig) -> DecodeGraphs | None:
         if model.device.type != "cuda" or self.backend.name != "triton" or self._three_positions:

@@ -17,16 +17,19 @@ _GRAPHS = 1 << 30
 """Bytes that are left for CUDA graphs, and for what the allocator cannot fill."""
 
 
-def kv_bytes(model: LoadedModel, config: EngineConfig, dtype: torch.dtype, largest_step: Callable[[], object]) -> int:
+def kv_bytes(
+    model: LoadedModel, config: EngineConfig, dtype: torch.dtype, largest_step: Callable[[], Callable[[], object]]
+) -> int:
     """What the pool may take: as told, else a part of what is free, at most what all requests at full length need.
 
-    dtype: of the pool. largest_step: runs a step of as many tokens as there will ever be in one; on a GPU it is
-    measured what that takes besides the pool.
+    dtype: of the pool. largest_step: makes what runs a step of as many tokens as there will ever be in one; on a GPU it
+    is measured what the run takes.
     """
     if config.kv_cache_bytes is not None:
         return config.kv_cache_bytes
     if model.device.type == "cuda":
-        activations = _peak_of(largest_step, model.device)
+        activations = _peak_of(largest_step(), model.device)
+        torch.cuda.empty_cache()
         free, total = torch.cuda.mem_get_info(model.device)
         share = free - int(total * (1.0 - config.gpu_memory_utilization)) - activations - _GRAPHS
     else:
@@ -43,9 +46,7 @@ def _peak_of(run: Callable[[], object], device: torch.device) -> int:
     torch.cuda.reset_peak_memory_stats(device)
     run()
     torch.cuda.synchronize(device)
-    peak = torch.cuda.max_memory_allocated(device)
-    torch.cuda.empty_cache()
-    return peak - before
+    return torch.cuda.max_memory_allocated(device) - before
 
 
 def available_memory() -> int:

@@ -113,6 +113,7 @@ def other_builds() -> Iterator[Build]:
     for name, masked, drawn in (
         ("greedy", False, False),
         ("greedy, masked", True, False),
+        ("random", False, True),
         ("random, masked", True, True),
     ):
         sizes = {"VOCAB": 32000, "BLOCK": 4096, "MASKED": masked, "RANDOM": drawn}
