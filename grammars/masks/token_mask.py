@@ -6,6 +6,7 @@ the state is accepting. Requests are unknown here. Rows that are handed out are 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict, deque
@@ -69,6 +70,7 @@ class TokenMasks:
         self._forced = ForcedText(self.transitions, vocabulary)
         self._memo = RowMemo(vocabulary.mask_width, limits.memory_bytes // 4)
         self._partial = bool(vocabulary.missing_bytes)
+        self._seconds = limits.compile_seconds
         self._taken: dict[tuple[int, int], tuple[int, int]] = {}
         self._loose: dict[int, int] = {ENDED: -1}
         """state -> tokens left from which on its mask needs no thought of the budget"""
@@ -198,6 +200,13 @@ class TokenMasks:
         return self.completions.tokens(state) != kernel.IMPOSSIBLE
 
     def _make(self, state: int, row: Row) -> None:
+        self.transitions.until = time.monotonic() + self._seconds
+        try:
+            self._make_in_time(state, row)
+        finally:
+            self.transitions.until = math.inf
+
+    def _make_in_time(self, state: int, row: Row) -> None:
         if state == ENDED:
             row.fill(0)
             return

@@ -7,6 +7,9 @@ compiled code wherever a row is there already. Masks and budgets are unknown. No
 
 from __future__ import annotations
 
+import math
+import time
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +33,8 @@ class Transitions:
     ) -> None:
         self.automaton = automaton
         self._memory_bytes = memory_bytes
+        self.until = math.inf
+        """the time of `time.monotonic` from which on no more rows are filled"""
         self.tables = np.zeros(kernel.FIELDS, dtype=np.int64)
         self.address: int = self.tables.ctypes.data
         if vocabulary is not None:
@@ -67,7 +72,11 @@ class Transitions:
             self.tables[kernel.EXITS] = exits.ctypes.data
 
     def resolve(self, code: int) -> None:
-        """Fill the row that a kernel missed."""
+        """Fill the row that a kernel missed. Raises ConstraintLimitError behind `until`."""
+        if time.monotonic() > self.until:
+            raise ConstraintLimitError(
+                "a mask takes longer than Limits.compile_seconds; state the constraint more plainly"
+            )
         local = int(self.tables[kernel.MISS_LOCAL])
         if code == kernel.MISSING_ROW:
             self.automaton.fill(local)
