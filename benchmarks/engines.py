@@ -1,6 +1,6 @@
 """This engine beside `transformers` on a CPU: one stream, a batch, a shared prefix, JSON under schemas.
 
-    python benchmarks/engines.py [--rounds 3] [--threads 1] [--only W1,W2,W3,W4]
+    python -m benchmarks.engines [--rounds 3] [--threads 1] [--only W1,W2,W3,W4] [--engines sgl-lite,transformers]
 
     W1  one stream: prompt 64, output 128
     W2  32 requests, prompts of 128 of their own, output 64
@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -26,14 +25,14 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.machine import record
+
 MODEL = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sgl-lite" / "bench-135m"
-RESULTS = Path(__file__).parent / "results" / "engines.json"
 ENGINES = ("sgl-lite", "transformers")
 WORKLOADS = ("W1", "W2", "W3", "W4")
 VOCAB = 49152
@@ -117,20 +116,22 @@ class Ours:
         return [(output.text, len(output.token_ids)) for output in outputs]
 
     def json(self, round_: int) -> Row:
-        """The same number of tokens with the constraint and without."""
+        """The same number of tokens with the constraint and without; first with new schemas, then with known ones."""
         import jsonschema
 
-        prompts = [ids(4, round_, i, count=64) for i in range(16)]
         schemas = [dict(SCHEMA, title=f"Person{round_}_{i}") for i in range(16)]
-        constrained, answers = timed(lambda: self.run(prompts, [96] * 16, schemas, free=False))
-        lengths = [length for _, length in answers]
-        self.engine.flush_cache()
-        free, _ = timed(lambda: self.run(prompts, lengths))
-        valid = 0
-        for (text, _), schema in zip(answers, schemas, strict=True):
-            jsonschema.validate(json.loads(text), schema)
-            valid += 1
-        return {"valid": valid, "of": 16, "seconds": constrained, "slowdown": constrained / free}
+        row: Row = {"valid": 0, "of": 0}
+        for again, name in enumerate(("slowdown", "slowdown, schemas known")):
+            prompts = [ids(4, round_, i, again, count=64) for i in range(16)]
+            constrained, answers = timed(lambda: self.run(prompts, [96] * 16, schemas, free=False))  # noqa: B023
+            lengths = [length for _, length in answers]
+            self.engine.flush_cache()
+            free, _ = timed(lambda: self.run(prompts, lengths))  # noqa: B023
+            for (text, _), schema in zip(answers, schemas, strict=True):
+                jsonschema.validate(json.loads(text), schema)
+                row["valid"] += 1
+            row |= {"of": row["of"] + 16, name: constrained / free}
+        return row
 
 
 class Transformers:
@@ -180,16 +181,12 @@ def work(name: str, threads: int, round_: int, workloads: list[str]) -> None:
     os._exit(0)
 
 
-def chip() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default=",".join(WORKLOADS))
+    parser.add_argument("--engines", default=",".join(ENGINES))
     parser.add_argument("--worker", nargs=2, metavar=("ENGINE", "ROUND"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     workloads = options.only.split(",")
@@ -197,10 +194,19 @@ def main() -> None:
         work(options.worker[0], options.threads, int(options.worker[1]), workloads)
     if not (MODEL / "tokenizer.json").exists():
         make_model()
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in ENGINES}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.engines.split(",")}
     for round_ in range(options.rounds):
-        for name in ENGINES:
-            command = [sys.executable, __file__, "--worker", name, str(round_), "--threads", str(options.threads)]
+        for name in found:
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.engines",
+                "--worker",
+                name,
+                str(round_),
+                "--threads",
+                str(options.threads),
+            ]
             done = subprocess.run([*command, "--only", options.only], capture_output=True, text=True, check=True)
             found[name].append(json.loads(done.stdout.splitlines()[-1]))
     table: dict[str, dict[str, Row]] = {}
@@ -213,11 +219,7 @@ def main() -> None:
         table[name] = rows | {"memory": {"peak MiB": statistics.median(r["peak MiB"] for r in rounds)}}
         for workload, row in table[name].items():
             print(f"{name:14}{workload:8}" + "   ".join(f"{key} {value:,.2f}" for key, value in row.items()))
-    versions = {package: version(package) for package in ("torch", "transformers", "numba", "numpy")}
-    machine = {"chip": chip(), "cores": os.cpu_count(), "threads": options.threads, "load": os.getloadavg()[0]}
-    RESULTS.write_text(
-        json.dumps({"machine": machine, "versions": versions, "medians": table, "rounds": found}, indent=1) + "\n"
-    )
+    record("engines", options.threads, unit="CPU seconds", medians=table, rounds=found)
 
 
 if __name__ == "__main__":

@@ -257,8 +257,8 @@ def main() -> None:
             "seconds without the tree": off["seconds"],
             "times faster": off["seconds"] / on["seconds"],
         }
-        print(f"{name:20}" + "   ".join(f"{key} {value:,.3g}" for key, value in table[name].items()), flush=True)
-    record("programs", options.threads, unit="CPU seconds", workloads=table)
+        print(f"{name:20}" + "   ".join(f"{key} {value:,.4g}" for key, value in table[name].items()), flush=True)
+        record("programs", options.threads, unit="CPU seconds", workloads=table)
 
 
 if __name__ == "__main__":

@@ -130,7 +130,8 @@ class Intake:
             raise RequestError(f"timeout={generate.timeout} must be more than 0 seconds")
         if generate.images and self._placement is None:
             raise RequestError(
-                "images: this engine runs a text model; leave images out, or load a vision-language model"
+                "images: this engine runs a text model; leave images out, or load a vision-language model "
+                "(without deterministic=True)"
             )
         for index, image in enumerate(generate.images):
             if not isinstance(image, PromptImage):

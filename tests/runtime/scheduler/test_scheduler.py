@@ -7,10 +7,10 @@ import random
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from runtime.api import SamplingParams
-from runtime.cache.prefix_cache import PrefixCache
+from runtime.cache.prefix_cache import PageTable, PrefixCache
 from runtime.scheduler.branch import Branch
 from runtime.scheduler.policy import POLICIES
 from runtime.scheduler.scheduler import REORDER_AFTER, Scheduler
@@ -44,6 +44,11 @@ class Driver:
         self.forced = forced
         self.done: list[Branch] = []
         self.capacity = num_pages * page_size
+
+    @property
+    def largest_need(self) -> int:
+        """Tokens that the longest of what waits or runs may come to."""
+        return max((branch.num_prompt + branch.sampling.max_tokens for branch in self.live.values()), default=0)
 
     def submit(self, prompt: list[int], sampling: SamplingParams, **kwargs: object) -> Branch:
         name = f"r{len(self.scores)}"
@@ -153,7 +158,7 @@ def test_random_schedules(seed: int) -> None:
 
 
 class SchedulerMachine(RuleBasedStateMachine):
-    """Tree, allocator and scheduler under submit, fork, abort, step; preemption and eviction by want of pages."""
+    """Tree, allocator and scheduler under submit, fork, abort, pin, step; preemption and eviction by want of pages."""
 
     @initialize(
         page_size=st.sampled_from([1, 2, 4]),
@@ -165,6 +170,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     )
     def start(self, page_size: int, pages: int, budget: int, max_seqs: int, policy: str, eviction: str) -> None:
         self.driver = Driver(pages, page_size, budget, max_seqs, policy, eviction)
+        self.pins: list[PageTable] = []
 
     @rule(
         prompt=st.lists(st.integers(0, 1), min_size=1, max_size=30),
@@ -179,7 +185,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         sampling = SamplingParams(
             max_tokens=max_tokens, temperature=temperature, prompt_logprobs=scored, prompt_logprobs_start=start
         )
-        if len(prompt) + max_tokens <= self.driver.capacity:
+        if len(prompt) + max_tokens <= self.driver.cache.capacity:
             self.driver.submit(prompt, sampling, priority=priority, salt=salt)
 
     @rule(data=st.data())
@@ -187,7 +193,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         if self.driver.live:
             parent = data.draw(st.sampled_from(sorted(self.driver.live)))
             tokens = self.driver.live[parent].token_ids.tolist()
-            if len(tokens) + 4 <= self.driver.capacity:
+            if len(tokens) + 4 <= self.driver.cache.capacity:
                 self.driver.submit(tokens, SamplingParams(max_tokens=4), salt=self.driver.live[parent].salt)
 
     @rule(data=st.data())
@@ -201,6 +207,22 @@ class SchedulerMachine(RuleBasedStateMachine):
         for _ in range(count):
             assert bool(self.driver.step()) == bool(self.driver.runner.num_steps) or not self.driver.live
 
+    @rule(data=st.data())
+    def pin(self, data: st.DataObject) -> None:
+        """Keeps the beginning of a text that runs, if there is room for all others beside it."""
+        if self.driver.live:
+            branch = self.driver.live[data.draw(st.sampled_from(sorted(self.driver.live)))]
+            table = self.driver.cache.pin(branch.keys, branch.salt)
+            if self.driver.cache.capacity < self.driver.largest_need:
+                self.driver.cache.unpin(table)
+            else:
+                self.pins.append(table)
+
+    @precondition(lambda self: getattr(self, "pins", None))
+    @rule(data=st.data())
+    def unpin(self, data: st.DataObject) -> None:
+        self.driver.cache.unpin(self.pins.pop(data.draw(st.integers(0, len(self.pins) - 1))))
+
     @rule()
     def clear(self) -> None:
         self.driver.cache.clear()
@@ -212,6 +234,8 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "driver"):
+            for table in self.pins:
+                self.driver.cache.unpin(table)
             self.driver.run()
 
 
