@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from grammars.automaton import DEAD, ByteAutomaton
 from grammars.compose.up_to import UpToAutomaton
-from grammars.errors import BudgetError, ConformError, UnsatisfiableConstraintError
+from grammars.errors import BudgetError, ConformError, GrammarError, UnsatisfiableConstraintError
 from grammars.limits import Limits
 from grammars.masks import kernels as kernel
 from grammars.masks.token_mask import TokenMasks
@@ -58,8 +59,9 @@ class CompiledGrammar:
         """Make the masks of states that are likely to come, for so long."""
         until = time.thread_time() + seconds
         find = getattr(self._automaton, "likely_text", None)
-        likely = self.vocabulary.cut(find(seconds / 2)) if find is not None else ()
-        self._masks.prepare(self._automaton.start, until - time.thread_time(), likely)
+        with suppress(GrammarError):  # a limit that is met on the way is none of texts that go elsewhere
+            likely = self.vocabulary.cut(find(seconds / 2)) if find is not None else ()
+            self._masks.prepare(self._automaton.start, until - time.thread_time(), likely)
 
     def matcher(self, budget: int | None = None, prefix: str | bytes = b"") -> Matcher:
         """A cursor behind `prefix`, text that is written already and takes nothing of the budget.

@@ -83,13 +83,14 @@ class LikelyText:
         return state != DEAD
 
     def _members(self, plan: ObjectPlan, depth: int) -> Iterator[bytes]:
-        members = [(name, plan.value(number)) for number, name in enumerate(plan.names)]
-        if not members and not plan.form.patterns:
-            members = [(_WORD, plan.cell_value(frozenset()))]
-        members = [(name, ref) for name, ref in members if self._emptiness.is_alive(ref)]
         yield b"{"
-        for place, (name, ref) in enumerate(members):
-            key = (b", " if place else b"") + self._texts.key(name) + b" "
+        between = b""
+        for name in plan.names or (() if plan.form.patterns else (_WORD,)):
+            ref = plan.value(plan.index[name]) if plan.names else plan.cell_value(frozenset())
+            if not _has_text(name) or not self._emptiness.is_alive(ref):
+                continue
+            key = between + self._texts.key(name) + b" "
+            between = b", "
             self._left -= len(key)
             if self._left <= 0:
                 return
@@ -107,3 +108,8 @@ class LikelyText:
             yield b", " if place else b""
             yield from self._value(ref, depth)
         yield b"]"
+
+
+def _has_text(name: str) -> bool:
+    """Whether a name holds no half of a surrogate pair."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
