@@ -34,6 +34,7 @@ from grammars import (
 )
 from grammars.compiled_grammar import CompiledGrammar
 from grammars.compiler import Compiler
+from grammars.masks.token_mask import TokenMasks
 from tests.grammars.rich_schemas import checker
 from tests.grammars.schemas import small_vocabulary
 from tests.grammars.walks import allowed_tokens, random_walk
@@ -184,6 +185,7 @@ def test_schemas_that_explode(name: str) -> None:
         ({"$ref": "#/$defs/missing"}, UnsupportedConstraintError),
         ({"$ref": "https://example.com/schema"}, UnsupportedConstraintError),
         ({"type": "string", "pattern": r"(a)\1"}, UnsupportedConstraintError),
+        ({"type": "array", "not": {"uniqueItems": True}}, UnsupportedConstraintError),
     ],
 )
 def test_schemas_that_are_refused(schema: Any, error: type[GrammarError]) -> None:
@@ -191,6 +193,56 @@ def test_schemas_that_are_refused(schema: Any, error: type[GrammarError]) -> Non
     with pytest.raises(error):
         compiled(JsonSchema(schema))
     assert time.process_time() - start < 2
+
+
+def test_schemas_too_deep_for_python() -> None:
+    deep: dict[str, Any] = {}
+    inner = deep
+    for _ in range(100_000):
+        inner["not"] = {}
+        inner = inner["not"]
+    with pytest.raises(ConstraintLimitError, match="nests too deeply"):
+        JsonSchema(deep)
+    with pytest.raises(ConstraintSyntaxError, match="is not JSON"):
+        JsonSchema({"enum": [object()]})
+
+
+def test_what_a_partial_format_may_mean_is_refused_under_not() -> None:
+    """The language of host names leaves some out; they are no less host names."""
+    for name in ("a.b.c.d.e.f.g.h.i.j", "xn--abc", "a.b"):
+        assert not accepts(compiled(JsonSchema({"type": "string", "not": {"format": "hostname"}})), f'"{name}"')
+    assert accepts(compiled(JsonSchema({"type": "string", "not": {"format": "hostname"}})), '"a b"')
+    assert accepts(compiled(JsonSchema({"type": "string", "not": {"not": {"format": "hostname"}}})), '"a.b"')
+
+
+def test_patterns_that_meet_late() -> None:
+    """Sixty characters, and what must be among them, behind two negations each."""
+    sixty = {"pattern": "^.{60}$"}
+    parts = [{"not": {"allOf": [sixty, {"pattern": a}, {"pattern": b}]}} for a, b in (("ab1", "b12"), ("ca", "a2"))]
+    schema = {"type": "string", "allOf": [{"not": {"anyOf": parts}}, {"pattern": "[aA][12].*z"}, {"maxLength": 99}]}
+    assert all(map(checker(schema), texts(compiled(JsonSchema(schema)))))
+
+
+def test_a_mask_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = Vocabulary([*(b"a" * size for size in range(1, 60)), b"b", b""], [60])
+    grammar = compiled(Regex("a{30,59}b"), vocabulary, Limits(compile_seconds=0.3))
+    state = grammar.matcher(prefix="a" * 3)
+    fill = type(grammar._automaton).fill
+    monkeypatch.setattr(type(grammar._automaton), "fill", lambda self, local: (time.sleep(0.05), fill(self, local)))
+    grammar._masks = TokenMasks(grammar._renew(), vocabulary, grammar.limits)  # type: ignore[misc]
+    start = time.monotonic()
+    with pytest.raises(ConstraintLimitError, match="a mask takes longer"):
+        grammar._masks.row(grammar._masks.transitions.automaton.start)
+    assert time.monotonic() - start < 2
+    assert state.advance(0)
+
+
+def test_values_that_are_nearly_equal_are_kept_apart() -> None:
+    """Neither floats nor what stands for fractions inside may mix them up."""
+    schema = '{"prefixItems": [{"const": 0.1}, {"const": 0.1000000000000000000000001}], "items": false, "minItems": 2}'
+    grammar = compiled(JsonSchema(schema))
+    assert accepts(grammar, "[0.1, 0.1000000000000000000000001]") and not accepts(grammar, "[0.1, 0.1]")
+    assert not accepts(compiled(JsonSchema({"const": {"fraction": "1/2"}})), "0.5")
 
 
 def test_a_large_enum() -> None:
