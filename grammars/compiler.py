@@ -19,7 +19,7 @@ from grammars.limits import DEFAULT_LIMITS, Limits
 from grammars.spec import Spec
 from grammars.vocabulary import Vocabulary
 
-_CACHED_BYTES = 128 << 20
+_CACHED_BYTES = 64 << 20
 """Memory of all grammars that are kept for the next who asks"""
 _PREPARED_SECONDS = 0.005
 """Time after a compile for the masks that are likely to come"""
