@@ -1,6 +1,6 @@
 # make demo    the main job on the embedded model, offline
 # make test    the tests (under 10 minutes on 2 cores)
-# make fuzz    21,000 random texts of random constraints, each judged by code that is not ours (an hour)
+# make fuzz    21,000 random texts of random constraints, each judged by code that is not ours (10 minutes)
 # make check   formatting, types, and who may import whom
 # Each sets up .venv from pyproject.toml and constraints.txt first, if need be.
 
