@@ -30,8 +30,7 @@ class EngineConfig:
     eviction_policy:    which cached pages go first: "lru", "lfu" or "fifo".
     jump_forward:       append forced tokens without asking the model.
     deterministic:      bit for bit the same answer and log-probabilities whatever runs beside a request, however its
-                        prompt is cut and whatever the cache holds. Several times slower with many requests; on a CPU
-                        only, and without images.
+                        prompt is cut and whatever the cache holds. Several times slower with many requests; CPU only.
     max_images:         the most images that one request may bring.
     image_cache_bytes:  what a vision-language model's tower made of recent images is kept up to this size.
     """

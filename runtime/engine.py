@@ -72,7 +72,7 @@ class Engine:
         self.tokenizer = model.tokenizer
         self.model_name = model.name
         self.context_length = model.context_length
-        self._vision = vision = None if config.deterministic else model.vision
+        self._vision = model.vision
         self.default_sampling = model.default_sampling
         self._grammar_runner = grammar_runner = GrammarRunner(model.vocabulary, (model.vocab_size + 31) // 32)
         self._texts = TokenTexts(model.tokenizer, lambda: grammar_runner.vocabulary)
@@ -97,12 +97,12 @@ class Engine:
             texts=self._texts,
             jump_forward=config.jump_forward,
             random_seed=config.random_seed,
-            placement=None if vision is None else vision.placement,
+            placement=None if model.vision is None else model.vision.placement,
             image_keys=image_keys,
         )
         self._serials = itertools.count()
         loop_runner: Runner = runner
-        failed = None if vision is None else FailedImages(vision.encoder, image_keys)
+        failed = None if model.vision is None else FailedImages(model.vision.encoder, image_keys)
         self._loop = EngineLoop(self._scheduler, loop_runner, sampler, self._grammar_runner, self._metrics, failed)
         self._loop.start()
         self._stop = weakref.finalize(self, self._loop.stop)
@@ -214,9 +214,7 @@ class Engine:
     def num_image_tokens(self, image: Image) -> int:
         """How many tokens of a prompt an image takes when it is the only one. RequestError if the model sees none."""
         if self._vision is None:
-            raise RequestError(
-                f"image: {self.model_name} sees no images; load a vision-language model, without deterministic=True"
-            )
+            raise RequestError(f"image: {self.model_name} sees no images; load a vision-language model")
         return self._vision.placement.num_tokens(image)
 
     # The engine itself

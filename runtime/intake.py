@@ -130,8 +130,7 @@ class Intake:
             raise RequestError(f"timeout={generate.timeout} must be more than 0 seconds")
         if generate.images and self._placement is None:
             raise RequestError(
-                "images: this engine runs a text model; leave images out, or load a vision-language model "
-                "(without deterministic=True)"
+                "images: this engine runs a text model; leave images out, or load a vision-language model"
             )
         for index, image in enumerate(generate.images):
             if not isinstance(image, PromptImage):
