@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 from typing import Any
 
@@ -227,14 +228,17 @@ def mutate(value: Any, rng: random.Random, names: list[str]) -> Any:
     return value
 
 
+BODIES = int(os.environ.get("SGL_LITE_FUZZ_BODIES", "20000"))
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_twenty_thousand_bodies(raw: TestClient) -> None:
+@pytest.mark.timeout(1800)
+def test_thousands_of_bodies(raw: TestClient) -> None:
     """Wrong types, huge numbers, deep schemas, bad UTF-8, bad base64: each a 4xx, or a right answer."""
     rng = random.Random(8)
     paths = list(POSTS)
     statuses: dict[int, int] = {}
-    for number in range(20_000):
+    for number in range(BODIES):
         path = paths[number % len(paths)]
         body = json.loads(json.dumps(GOOD_OF_ALL.get(path, GOOD_OF_ALL.get(path.removeprefix("/v1"), {}))))
         names = [field.alias or name for name, field in POSTS[path].body.model_fields.items()]
@@ -245,5 +249,5 @@ def test_twenty_thousand_bodies(raw: TestClient) -> None:
             content[rng.randrange(len(content))] = rng.randrange(256)
         answer = checked(raw.post(path, content=bytes(content)), may_be_right=True)
         statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
-    assert statuses.get(400, 0) > 10_000, statuses
+    assert statuses.get(400, 0) > BODIES // 2, statuses
     assert raw.get("/health").status_code == 200
