@@ -136,15 +136,6 @@ class Runtime:
     add_request = async_generate
     """SGLang's other name of it."""
 
-    def get_tokenizer(self) -> Any:
-        """The tokenizer of the model, of `transformers`."""
-        from transformers import AutoTokenizer  # `import sgl_lite` goes without
-
-        path = self.endpoint.model_name
-        if path == "embedded":
-            raise ArgumentError("the embedded model's tokenizer: sgl.Engine().tokenizer")
-        return AutoTokenizer.from_pretrained(path)
-
     def cache_prefix(self, prefix: str) -> None:
         """Compute the beginning of prompts ahead."""
         self.generate(prefix, {"max_new_tokens": 0})
