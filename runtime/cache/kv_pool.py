@@ -25,8 +25,8 @@ class KVPool:
     """`keys[i]`: [num_pages * page_size, kv_heads, key_dim] of the layers with index i; `values[i]`: the same with
     value_dim.
 
-    Layers may differ in heads and sizes; those that share keys and values have one index. Every slot starts as zeros, so
-    that a kernel may read what it then masks.
+    Layers may differ in heads and sizes; those that share keys and values have one index. Every slot starts as zeros,
+    so that a kernel may read what it then masks.
     """
 
     def __init__(
