@@ -4,7 +4,8 @@
 
 Each line of the data: {"file": ..., "schema": ..., "tests": [{"data": ..., "valid": ...}, ...], ...}.
 Instances are written as `json.dumps` writes them and go through the masks byte by byte. A label that `jsonschema` does
-not share is left out; one that it cannot judge counts. Refused schemas and wrong verdicts are listed in the result file.
+not share is left out; one that it cannot judge counts. Refused schemas and wrong verdicts are listed in the result
+file.
 """
 
 from __future__ import annotations
