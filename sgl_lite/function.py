@@ -16,8 +16,8 @@ from sgl_lite.backends.base import Backend
 from sgl_lite.batch import run_all, run_all_async
 from sgl_lite.defaults import backend_of
 from sgl_lite.errors import ArgumentError, UnsupportedByBackendError
-from sgl_lite.interpreter import Interpreter
-from sgl_lite.run import Run
+from sgl_lite.interpreter.interpreter import Interpreter
+from sgl_lite.interpreter.run import Run
 from sgl_lite.settings import RUN_DEFAULTS, SAMPLING_NAMES, SamplingSettings
 from sgl_lite.state import ProgramState
 from sgl_lite.tracer import TracerProgramState, constant_beginning, trace

@@ -16,7 +16,9 @@ from sgl_lite.constraints import constraint_of
 from sgl_lite.defaults import backend_of
 from sgl_lite.errors import ArgumentError, SpanError
 from sgl_lite.fork import ProgramStateGroup
-from sgl_lite.interpreter import Interpreter
+from sgl_lite.interpreter.interpreter import Interpreter
+from sgl_lite.interpreter.saved import load, save
+from sgl_lite.interpreter.stream import TextStream
 from sgl_lite.nodes import (
     ConstrainBegin,
     ConstrainEnd,
@@ -28,8 +30,6 @@ from sgl_lite.nodes import (
     VarEnd,
     flatten,
 )
-from sgl_lite.saved import load, save
-from sgl_lite.stream import TextStream
 
 
 class ProgramState:
@@ -263,7 +263,7 @@ class ProgramState:
 
     def show(self) -> None:
         """Print the run in a terminal: who wrote what, and what each answer cost. Waits."""
-        from sgl_lite.show import show  # brings rich, which `import sgl_lite` goes without
+        from sgl_lite.display.show import show  # brings rich, which `import sgl_lite` goes without
 
         self.sync()
         show(self.interpreter.run.program, self.interpreter.writer.record)
@@ -273,7 +273,7 @@ class ProgramState:
 
         Run the program with `return_logprob=True, top_logprobs_num=5` to see every token's probability.
         """
-        from sgl_lite.html_page import page_of  # most programs draw nothing
+        from sgl_lite.display.html_page import page_of  # most programs draw nothing
 
         self.error()  # a run that failed is drawn as far as it came
         page = page_of(self.interpreter)

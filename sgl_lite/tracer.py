@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any, NoReturn
 
 from sgl_lite.backends.base import Backend, Conversation
-from sgl_lite.chat import ChatLog
+from sgl_lite.chat.messages import ChatLog
 from sgl_lite.constraints import constraint_of
 from sgl_lite.errors import ArgumentError, TraceError
 from sgl_lite.nodes import (

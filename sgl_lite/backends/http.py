@@ -20,7 +20,7 @@ from grammars.spec import Choice, Ebnf, Format, JsonSchema, Literal, Regex, Spec
 from runtime.api import CompletionOutput, GenerateRequest, RequestOutput, SamplingParams, Timing, TokenLogprob, Usage
 from runtime.errors import RequestAborted
 from sgl_lite.backends.base import Capabilities, ChatTemplate, Conversation, OnFailure, OnOutput
-from sgl_lite.chat_templates import templates
+from sgl_lite.chat.templates import templates
 from sgl_lite.errors import ArgumentError, BackendError, UnsupportedByBackendError
 from sgl_lite.marks import data_url
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sgl_lite.backends.openai import OpenAI
-from sgl_lite.chat import SimpleTemplate
+from sgl_lite.chat.messages import SimpleTemplate
 
 try:
     import litellm

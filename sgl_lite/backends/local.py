@@ -26,10 +26,10 @@ from sgl_lite.backends.base import (
     TokenizedText,
 )
 from sgl_lite.backends.retokenizer import Retokenizer
-from sgl_lite.chat import TokenizerTemplate
-from sgl_lite.chat_templates import templates
+from sgl_lite.chat.images import with_images
+from sgl_lite.chat.messages import TokenizerTemplate
+from sgl_lite.chat.templates import templates
 from sgl_lite.errors import ArgumentError
-from sgl_lite.image_chat import with_images
 
 __all__ = ["Engine", "LocalBackend"]
 

@@ -19,8 +19,8 @@ from grammars.spec import Format, JsonSchema, Regex, Spec
 from runtime.api import CompletionOutput, FinishReason, GenerateRequest, RequestOutput, Timing, Usage
 from runtime.errors import RequestAborted
 from sgl_lite.backends.base import Capabilities, ChatTemplate, Conversation, OnFailure, OnOutput
-from sgl_lite.chat import SimpleTemplate
-from sgl_lite.chat_templates import templates
+from sgl_lite.chat.messages import SimpleTemplate
+from sgl_lite.chat.templates import templates
 from sgl_lite.errors import BackendError, UnsupportedByBackendError
 
 try:

@@ -1,7 +1,7 @@
 """SGLang's `lang.chat_template`."""
 
-from sgl_lite.chat import SimpleTemplate as ChatTemplate
-from sgl_lite.chat_templates import templates
+from sgl_lite.chat.messages import SimpleTemplate as ChatTemplate
+from sgl_lite.chat.templates import templates
 
 get_chat_template = templates.get
 get_chat_template_by_model_path = templates.of_model

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from grammars.spec import Ebnf, JsonSchema, Regex, Spec
 from runtime.api import CompletionOutput, GenerateRequest, PromptImage, RequestOutput, SamplingParams
-from sgl_lite.meta import finish_reason, meta_of
+from sgl_lite.interpreter.meta import finish_reason, meta_of
 from sgl_lite.server.desk import Answers, Asked
 from sgl_lite.server.errors import ApiError, as_api_error, invalid
 from sgl_lite.server.gate import Call

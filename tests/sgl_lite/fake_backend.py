@@ -20,7 +20,7 @@ from grammars.spec import Spec
 from runtime.api import CompletionOutput, GenerateRequest, RequestOutput, TokenLogprob, Usage
 from runtime.errors import RequestAborted
 from sgl_lite.backends.base import Capabilities, ChatTemplate, Conversation, OnFailure, OnOutput
-from sgl_lite.chat import SimpleTemplate
+from sgl_lite.chat.messages import SimpleTemplate
 
 CHATML = SimpleTemplate(
     "chatml",

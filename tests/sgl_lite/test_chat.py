@@ -8,8 +8,8 @@ import pytest
 
 import sgl_lite as sgl
 from sgl_lite.backends.base import Message
-from sgl_lite.chat import TokenizerTemplate
-from sgl_lite.chat_templates import templates
+from sgl_lite.chat.messages import TokenizerTemplate
+from sgl_lite.chat.templates import templates
 from tests.sgl_lite.fake_backend import CHATML, FakeBackend
 
 SYSTEM, USER = "<|im_start|>system\n{}<|im_end|>\n", "<|im_start|>user\n{}<|im_end|>\n"

@@ -17,7 +17,7 @@ from runtime.api import GenerateRequest, ImageSupport
 from runtime.errors import ImageError
 from runtime.images import Image
 from sgl_lite.backends.base import Capabilities
-from sgl_lite.image_chat import with_images
+from sgl_lite.chat.images import with_images
 from tests.sgl_lite.fake_backend import FakeBackend
 
 RED, BLUE = np.full((4, 6, 3), (255, 0, 0), np.uint8), np.full((5, 3, 3), (0, 0, 255), np.uint8)

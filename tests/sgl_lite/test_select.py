@@ -9,7 +9,7 @@ import pytest
 import sgl_lite as sgl
 from runtime.api import TokenLogprob
 from sgl_lite.choices import ScoredChoice, method_of, probabilities
-from sgl_lite.selection import common_prefix
+from sgl_lite.interpreter.selection import common_prefix
 from tests.sgl_lite.fake_backend import FakeBackend
 
 CHOICES = ["zz", "aaaa", "b"]

@@ -11,7 +11,7 @@ import pytest
 import sgl_lite as sgl
 from runtime.images import Image
 from sgl_lite.backends.base import Capabilities
-from sgl_lite.chat_templates import templates
+from sgl_lite.chat.templates import templates
 from tests.sgl_lite.fake_backend import FakeBackend
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from sgl_lite.chat import SimpleTemplate
+from sgl_lite.chat.messages import SimpleTemplate
 from sgl_lite.errors import ArgumentError
 
 _ROLES = ("system", "user", "assistant")

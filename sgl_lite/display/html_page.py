@@ -11,10 +11,10 @@ from html import escape
 from typing import Any
 
 from runtime.images import Image
-from sgl_lite.html_style import STYLE
-from sgl_lite.interpreter import Interpreter
+from sgl_lite.display.html_style import STYLE
+from sgl_lite.display.picture import Piece, StatePicture, Token, picture_of
+from sgl_lite.interpreter.interpreter import Interpreter
 from sgl_lite.marks import MARKS, data_url, index_of
-from sgl_lite.picture import Piece, StatePicture, Token, picture_of
 
 _LEGEND = (
     ("program", "the program's text"),

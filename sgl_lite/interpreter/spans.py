@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 from sgl_lite.constraints import Constraint
 from sgl_lite.errors import SpanError
-from sgl_lite.json_brackets import JsonBrackets, closing_length, opening_of
+from sgl_lite.interpreter.json_brackets import JsonBrackets, closing_length, opening_of
 from sgl_lite.nodes import (
     ConstrainBegin,
     ConstrainEnd,

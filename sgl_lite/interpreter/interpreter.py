@@ -16,13 +16,13 @@ from runtime.images import Image
 from sgl_lite.backends.base import Message
 from sgl_lite.constraints import Constraint
 from sgl_lite.errors import AppendError, BlockingReadError, SpanError, UnknownVariableError, UnsupportedByBackendError
+from sgl_lite.interpreter.node_queue import NodeQueue
+from sgl_lite.interpreter.run import Run
+from sgl_lite.interpreter.spans import Placed, SpanPlanner
+from sgl_lite.interpreter.variables import Cell
+from sgl_lite.interpreter.writer import Writer
 from sgl_lite.marks import check_text
-from sgl_lite.node_queue import NodeQueue
 from sgl_lite.nodes import ConstrainBegin, Fork, Gen, Node, Picture, Select, Text, VarBegin, flatten
-from sgl_lite.run import Run
-from sgl_lite.spans import Placed, SpanPlanner
-from sgl_lite.variables import Cell
-from sgl_lite.writer import Writer
 
 
 class Interpreter:

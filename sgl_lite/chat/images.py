@@ -10,7 +10,7 @@ from itertools import zip_longest
 
 from runtime.api import ImageSupport
 from sgl_lite.backends.base import Message
-from sgl_lite.chat import TokenizerTemplate
+from sgl_lite.chat.messages import TokenizerTemplate
 from sgl_lite.errors import RoleError
 from sgl_lite.marks import MARKS, split
 

@@ -9,8 +9,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from sgl_lite.interpreter.segments import Segment
 from sgl_lite.marks import shown
-from sgl_lite.segments import Segment
 
 _COLUMNS = {
     "prompt": "prompt_tokens",

@@ -11,9 +11,9 @@ from typing import Any
 
 from runtime.images import Image
 from sgl_lite.backends.base import Backend, Inspector
-from sgl_lite.interpreter import Interpreter
+from sgl_lite.interpreter.interpreter import Interpreter
+from sgl_lite.interpreter.segments import ForkPoint, Origin, Segment
 from sgl_lite.marks import MARKS
-from sgl_lite.segments import ForkPoint, Origin, Segment
 
 
 @dataclass(frozen=True, slots=True)

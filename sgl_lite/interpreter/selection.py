@@ -15,10 +15,10 @@ from runtime.images import Image
 from sgl_lite.backends.base import TokenizedText, Tokenizing
 from sgl_lite.choices import ChoicesDecision, ScoredChoice, probabilities
 from sgl_lite.errors import ArgumentError, UnsupportedByBackendError
+from sgl_lite.interpreter.meta import entries
+from sgl_lite.interpreter.run import Run, advancing
 from sgl_lite.marks import MARKS, placed
-from sgl_lite.meta import entries
 from sgl_lite.nodes import Select
-from sgl_lite.run import Run, advancing
 
 Tokens = tuple[int, ...]
 Row = tuple[str | Tokens, tuple[PromptImage, ...], int]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sgl_lite.json_brackets import JsonBrackets, closing_length, opening_of
+from sgl_lite.interpreter.json_brackets import JsonBrackets, closing_length, opening_of
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sgl_lite.errors import UnknownVariableError
-from sgl_lite.interpreter import Interpreter
+from sgl_lite.interpreter.interpreter import Interpreter
 
 
 class TextStream:

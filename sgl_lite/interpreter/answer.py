@@ -9,9 +9,9 @@ from typing import Any
 from runtime.api import GenerateRequest, RequestOutput
 from sgl_lite.backends.base import Conversation
 from sgl_lite.errors import CheckError
-from sgl_lite.meta import meta_of
+from sgl_lite.interpreter.meta import meta_of
+from sgl_lite.interpreter.run import Run, advancing
 from sgl_lite.nodes import Gen
-from sgl_lite.run import Run, advancing
 
 Done = Callable[[list[str], list[str], dict[str, Any]], None]
 

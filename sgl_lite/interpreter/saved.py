@@ -9,9 +9,9 @@ from typing import Any
 from runtime.images import Image
 from sgl_lite.backends.base import Backend
 from sgl_lite.errors import ArgumentError
-from sgl_lite.interpreter import Interpreter
+from sgl_lite.interpreter.interpreter import Interpreter
+from sgl_lite.interpreter.run import Run
 from sgl_lite.marks import MARKS, data_url, mark, split
-from sgl_lite.run import Run
 from sgl_lite.settings import RUN_DEFAULTS
 
 VERSION = 1

@@ -8,6 +8,7 @@ from grammars.spec import Format, Regex
 from sgl_lite import gen, select
 from sgl_lite.constraints import Constraint
 from sgl_lite.errors import SpanError
+from sgl_lite.interpreter.spans import Placed, SpanPlanner
 from sgl_lite.nodes import (
     ConstrainBegin,
     ConstrainEnd,
@@ -22,7 +23,6 @@ from sgl_lite.nodes import (
     VarBegin,
     VarEnd,
 )
-from sgl_lite.spans import Placed, SpanPlanner
 
 JSON = Constraint(Format("json"))
 PATTERN = Constraint(Regex(".*"))

@@ -15,14 +15,20 @@ from grammars.errors import ConformError
 from grammars.spec import UpTo
 from runtime.api import GenerateRequest, PromptImage
 from runtime.images import Image
-from sgl_lite.answer import Answer
 from sgl_lite.backends.base import Message, TokenizedText, Tokenizing
-from sgl_lite.chat import ChatLog
+from sgl_lite.chat.messages import ChatLog
 from sgl_lite.constraints import Constraint
 from sgl_lite.errors import SpanError
+from sgl_lite.interpreter.answer import Answer
+from sgl_lite.interpreter.meta import read_ahead_meta
+from sgl_lite.interpreter.node_queue import NodeQueue
+from sgl_lite.interpreter.run import Run
+from sgl_lite.interpreter.segments import ForkPoint, Origin, Record, Segment
+from sgl_lite.interpreter.selection import Selection
+from sgl_lite.interpreter.spans import Placed
+from sgl_lite.interpreter.speculation import Speculation
+from sgl_lite.interpreter.variables import Cell
 from sgl_lite.marks import IMAGE_TEXT, mark, placed, shown
-from sgl_lite.meta import read_ahead_meta
-from sgl_lite.node_queue import NodeQueue
 from sgl_lite.nodes import (
     Fork,
     Gen,
@@ -40,12 +46,6 @@ from sgl_lite.nodes import (
     VarBegin,
     VarEnd,
 )
-from sgl_lite.run import Run
-from sgl_lite.segments import ForkPoint, Origin, Record, Segment
-from sgl_lite.selection import Selection
-from sgl_lite.spans import Placed
-from sgl_lite.speculation import Speculation
-from sgl_lite.variables import Cell
 
 
 class Span:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import sgl_lite as sgl
-from sgl_lite.picture import Piece, StatePicture, picture_of
-from sgl_lite.segments import Record, Segment
+from sgl_lite.display.picture import Piece, StatePicture, picture_of
+from sgl_lite.interpreter.segments import Record, Segment
 from tests.sgl_lite.fake_backend import FakeBackend
 from tests.sgl_lite.tiny_model import write_tiny_model
 

@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from sgl_lite.changes import Changes
-from sgl_lite.run import advancing
-from sgl_lite.spans import Placed
+from sgl_lite.interpreter.changes import Changes
+from sgl_lite.interpreter.run import advancing
+from sgl_lite.interpreter.spans import Placed
 
 
 class NodeQueue:
