@@ -27,6 +27,7 @@ _PLAIN_SECONDS, _PREPARED_SHARE, _PREPARED_MOST_SECONDS = 0.0015, 8, 0.15
 """What the compile takes beyond the first of these adds to that time, so many times over, up to the last: a batch waits
 for the masks of a large constraint, while nobody need wait for its compile"""
 _CANCEL_POLL_SECONDS = 0.02
+_STOP_TRIES, _STOP_SECONDS = 50, 0.02
 
 
 class Compiler:
@@ -78,20 +79,27 @@ class _Compile(threading.Thread):
         self._spec, self._vocabulary, self._limits = spec, vocabulary, limits
         self._grammar: CompiledGrammar | None = None
         self._error: BaseException | None = None
+        self._ending = threading.Lock()
+        self._ended = False
 
     def run(self) -> None:
         try:
-            began = time.thread_time()
-            renew = partial(automaton_of, self._spec, self._limits)
-            grammar = CompiledGrammar(self._spec, renew(), self._vocabulary, self._limits, renew)
-            more = _PREPARED_SHARE * max(0.0, time.thread_time() - began - _PLAIN_SECONDS)
-            seconds = min(_PREPARED_SECONDS + more, _PREPARED_MOST_SECONDS, self._limits.compile_seconds / 2)
-            grammar.prepare(seconds)
-            self._grammar = grammar
+            self._compile()
         except (RecursionError, MemoryError) as error:
             self._error = ConstraintLimitError(f"the constraint is nested too deeply, or too large: {error!r}")
         except BaseException as error:  # handed to the thread that waits
             self._error = error
+        with self._ending:
+            self._ended = True
+
+    def _compile(self) -> None:
+        began = time.thread_time()
+        renew = partial(automaton_of, self._spec, self._limits)
+        grammar = CompiledGrammar(self._spec, renew(), self._vocabulary, self._limits, renew)
+        more = _PREPARED_SHARE * max(0.0, time.thread_time() - began - _PLAIN_SECONDS)
+        seconds = min(_PREPARED_SECONDS + more, _PREPARED_MOST_SECONDS, self._limits.compile_seconds / 2)
+        grammar.prepare(seconds)
+        self._grammar = grammar
 
     def result(self, cancel: threading.Event | None) -> CompiledGrammar:
         """Wait for the grammar, within the limits."""
@@ -100,12 +108,12 @@ class _Compile(threading.Thread):
         while self.is_alive():
             left = until - time.monotonic()
             if left <= 0:
-                self._stop_at_next_step()
+                self._end_soon()
                 raise ConstraintLimitError(
                     f"the constraint takes more than {self._limits.compile_seconds} s to compile"
                 )
             if cancel is not None and cancel.is_set():
-                self._stop_at_next_step()
+                self._end_soon()
                 raise CompileCancelledError("the compile was cancelled")
             self.join(left if cancel is None else min(left, _CANCEL_POLL_SECONDS))
         if self._error is not None:
@@ -113,9 +121,20 @@ class _Compile(threading.Thread):
         assert self._grammar is not None
         return self._grammar
 
-    def _stop_at_next_step(self) -> None:
-        """Raise SystemExit in the thread, at its next instruction. It holds no lock but in `with` statements."""
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident or 0), ctypes.py_object(SystemExit))
+    def _end_soon(self) -> None:
+        """Raise SystemExit in the thread, at its next instruction. It holds no lock but in `with` statements.
+
+        Again until it ends: what is raised inside of a callback of the garbage collector is lost. Gives up after a
+        second, as when the thread is in one long call of compiled code; it ends behind that.
+        """
+        for _ in range(_STOP_TRIES):
+            with self._ending:  # so that no other thread can have its identity
+                if self._ended:
+                    return
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(self.ident or 0), ctypes.py_object(SystemExit)
+                )
+            self.join(_STOP_SECONDS)
 
 
 compile = Compiler().compile

@@ -45,6 +45,26 @@ def test_a_compile_ends_within_its_time() -> None:
     assert time.monotonic() - before < 2
 
 
+def test_a_compile_ends_though_its_first_end_is_lost() -> None:
+    """As one that is raised inside of a callback of the garbage collector."""
+
+    def deaf(limits: Limits) -> Spec:
+        heard = 0
+        while True:
+            try:
+                while True:
+                    time.sleep(0.001)
+            except SystemExit:
+                heard += 1
+                if heard == 3:
+                    raise
+
+    register_format("deaf", deaf)
+    with pytest.raises(ConstraintLimitError, match=r"more than 0\.1 s"):
+        compile(Format("deaf"), BYTES, Limits(compile_seconds=0.1))
+    assert not any(thread.name == "grammar compile" for thread in threading.enumerate())
+
+
 def test_a_compile_can_be_cancelled() -> None:
     cancel = threading.Event()
     threading.Timer(0.1, cancel.set).start()

@@ -500,7 +500,7 @@ def test_an_engine_is_freed_when_it_is_let_go() -> None:
 
 
 def test_a_better_priority_overtakes_those_in_line() -> None:
-    with slow_engine(max_num_seqs=1) as engine:
+    with slow_engine(seconds=0.05, max_num_seqs=1) as engine:
         order: list[str] = []
         running = []
         for name, priority in (("first", 1), ("second", 1), ("third", 1), ("urgent", 0)):
