@@ -228,7 +228,7 @@ def mutate(value: Any, rng: random.Random, names: list[str]) -> Any:
     return value
 
 
-BODIES = int(os.environ.get("SGL_LITE_FUZZ_BODIES", "20000"))
+BODIES = int(os.environ.get("SGL_LITE_FUZZ_BODIES", "4000"))
 
 
 @pytest.mark.slow

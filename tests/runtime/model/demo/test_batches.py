@@ -79,6 +79,7 @@ def test_a_branch_has_the_logits_that_it_has_alone(model: LlavaForConditionalGen
             torch.testing.assert_close(packed[batch.branch == number], alone, atol=2e-4, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_steps_lower_the_loss_until_the_answers_are_right() -> None:
     torch.manual_seed(0)
     model = new_model(tokenizer())

@@ -87,6 +87,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_and_the_folder_is_whole(tmp_path: Path, short: None, capsys) -> None:
     out = tmp_path / "model"
     first = Training(Plan(out, 10.0, 5.0, 1))
