@@ -21,6 +21,8 @@ from sgl_lite.server.desk import Desk
 
 LAST_WORDS_SECONDS = 3
 """From the abort of what still runs until its connections are cut."""
+KEEP_ALIVE_SECONDS = 75
+"""Idle connections are closed after it: later than clients close theirs (5 s), or a request would meet a closed one."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -74,6 +76,7 @@ def http_server(backend: LocalBackend, config: ServerConfig, host: str = "127.0.
         server_header=False,
         ws="none",
         lifespan="on",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(config.stop_seconds) + LAST_WORDS_SECONDS,
     )
     return HttpServer(settings, app.state.desk, config.stop_seconds)
