@@ -20,10 +20,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+import torch
+
 import sgl_lite as sgl
+from benchmarks.machine import record
 from runtime.api import GenerateRequest, SamplingParams
 from sgl_lite.backends.local import Engine, LocalBackend
 
@@ -189,8 +191,7 @@ def main() -> None:
         }
         sgl.set_default_backend(None)
     print(json.dumps(results, indent=2))
-    path = Path(__file__).parent / "results" / "language.json"
-    path.write_text(json.dumps(results, indent=2) + "\n")
+    record("language", torch.get_num_threads(), **results)
 
 
 if __name__ == "__main__":
