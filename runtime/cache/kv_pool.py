@@ -52,12 +52,6 @@ class KVPool:
     def num_bytes(self) -> int:
         return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
 
-    def write(self, layer: int, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> None:
-        """Puts key [rows, kv_heads, key_dim] and value [rows, kv_heads, value_dim], any strides, at slots [rows]."""
-        keys, values = self.keys[layer], self.values[layer]
-        keys.index_copy_(0, slots, key.to(keys.dtype))
-        values.index_copy_(0, slots, value.to(values.dtype))
-
 
 def _stack_of(views: list[torch.Tensor]) -> torch.Tensor:
     first = views[0]

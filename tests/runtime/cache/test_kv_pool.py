@@ -9,6 +9,7 @@ import torch
 
 from runtime.cache.kv_pool import KVPool, bytes_per_token, pages_in
 from runtime.errors import RequestError
+from runtime.execution.backends import CpuBackend
 from runtime.kernels.contract import AttentionLayer
 
 LAYERS = (
@@ -28,7 +29,8 @@ def test_layers_may_differ_and_the_size_is_what_was_counted() -> None:
 def test_writes_go_to_their_slots_from_any_strides() -> None:
     pool = KVPool(LAYERS, num_pages=4, page_size=2, dtype=torch.float32, device=torch.device("cpu"))
     key, value = torch.randn(4, 3, 16).transpose(0, 1), torch.randn(4, 3, 12, dtype=torch.float64).transpose(0, 1)
-    pool.write(1, torch.tensor([6, 0, 3]), key, value)
+    backend = CpuBackend(torch.float32, compiled=False, alone=False)
+    backend.write(pool.keys[1], pool.values[1], torch.tensor([6, 0, 3]), key, value)
     assert torch.equal(pool.keys[1][[6, 0, 3]], key)
     assert torch.equal(pool.values[1][[6, 0, 3]], value.float())
     assert not pool.keys[1][[1, 2, 4, 5, 7]].any()
