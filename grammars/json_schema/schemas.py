@@ -185,6 +185,8 @@ class _Content:
             return None if None in parts else ("list", *parts)
         if shape not in ("map", "dependencies"):
             return self._of(value)
+        if not isinstance(value, dict):
+            return None  # no schema: `check` says so
         named = [(name, self._of(part)) for name, part in value.items()]
         return None if any(part is None for _, part in named) else ("map", *named)
 

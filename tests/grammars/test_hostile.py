@@ -180,6 +180,8 @@ def test_schemas_that_explode(name: str) -> None:
         ({"const": 1, "type": "string"}, UnsatisfiableConstraintError),
         ({"type": "strnig"}, ConstraintSyntaxError),
         ({"properties": []}, ConstraintSyntaxError),
+        ({"properties": 5}, ConstraintSyntaxError),
+        ({"items": {"$defs": "x", "properties": None}}, ConstraintSyntaxError),
         ('{"type": "string"', ConstraintSyntaxError),
         ("[" * 100_000, ConstraintSyntaxError),
         ({"$ref": "#/$defs/missing"}, UnsupportedConstraintError),
