@@ -197,3 +197,33 @@ class RequestOutput:
     timing: Timing = Timing()
     prompt_logprobs: tuple[TokenLogprob | None, ...] | None = None
     """From `prompt_logprobs_start` on; None stands for the prompt's first token, which has no probability."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeNode:
+    """A run of tokens in the radix tree: positions [start, end) of the texts that go through it.
+
+    parent: its index in `TreeSummary.nodes`; -1 where texts begin. num_locks: requests that need it now; num_uses: all
+    that ever did. num_hidden: runs after it that are not in the summary. head: its first tokens, negative for images'.
+    """
+
+    parent: int
+    start: int
+    end: int
+    num_locks: int
+    num_uses: int
+    num_hidden: int
+    head: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TreeSummary:
+    """The part of the radix tree that was used last, parents first. num_nodes: of the whole tree.
+
+    num_hidden: beginnings of texts that are not in it.
+    """
+
+    page_size: int
+    num_nodes: int
+    num_hidden: int
+    nodes: tuple[TreeNode, ...]

@@ -15,10 +15,11 @@ import numpy as np
 
 import grammars
 from grammars.spec import Spec
-from runtime.api import GenerateRequest, ImageSupport, RequestOutput, SamplingParams
+from runtime.api import GenerateRequest, ImageSupport, RequestOutput, SamplingParams, TreeSummary
 from runtime.cache.image_keys import ImageKeys
 from runtime.cache.prefix_cache import PageTable, PrefixCache
 from runtime.cache.radix_node import Keys
+from runtime.cache.tree_summary import summarise
 from runtime.config import EngineConfig
 from runtime.constraint.grammar_runner import GrammarRunner
 from runtime.detokenizer import TokenTexts
@@ -244,6 +245,10 @@ class Engine:
             "cache_hit_rate": cache.stats.hit_tokens / max(cache.stats.queried_tokens, 1),
             **({} if self._vision is None else self._vision.encoder.as_dict()),
         }
+
+    def radix_tree(self, max_nodes: int) -> TreeSummary:
+        """The part of the radix tree that was used last."""
+        return self._loop.call(lambda: summarise(self._cache.tree, max_nodes))
 
     def flush_cache(self) -> bool:
         """Forget all computed prefixes that nobody uses now. Whether nothing is left."""

@@ -49,6 +49,8 @@ _OFTEN = 4
 """Phases from here on are met seldom."""
 _TEMPLATES = _templates()
 _DEAD_ROW = np.full(256, DEAD, np.int32)
+_FAR = 1 << 27
+"""Characters that are counted at most, so that states fit into 32 bits: no answer is so long."""
 
 
 class LengthValues:
@@ -59,7 +61,7 @@ class LengthValues:
 
     def __init__(self, least: int, most: int | None) -> None:
         self._least, self._most = least, most
-        self._last = least if most is None else most
+        self._last = min(least if most is None else most, _FAR)
 
     def row(self, state: int) -> Row:
         count, phase = divmod(state, PHASES)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -212,6 +212,11 @@ class RadixTree:
 
     def _first_page(self, keys: Keys) -> bytes:
         return keys[: self.page_size].tobytes()
+
+    @property
+    def roots(self) -> Collection[RadixNode]:
+        """One for each salt. They have no keys."""
+        return self._roots.values()
 
     def nodes(self) -> Iterator[RadixNode]:
         """Every node but the roots, parents first."""

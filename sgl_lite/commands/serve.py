@@ -92,6 +92,7 @@ def serve(
         "allow_image_urls": allow_image_urls,
         "cors_origins": tuple(cors_origin or ()),
         "traces": traces,
+        "show_prompts": not api_key and host in LOCAL_HOSTS,  # then they are all of one person
     }
     server_config = ServerConfig(**settings)
     if not server_config.api_keys and host not in LOCAL_HOSTS:

@@ -19,6 +19,7 @@ class ServerConfig:
     cors_origins:   web pages of these origins may ask ("*": all).
     requests_per_minute: of each key, or of each address where there are no keys; beyond it clients get 429.
     traces:         spans for OpenTelemetry.
+    show_prompts:   /radix_tree tells the texts of cached prompts, whosever they are.
     request_seconds: a request that takes longer is aborted. body_seconds: so long a body may take to arrive.
     stop_seconds:   from the signal to stop until what still runs is aborted.
     """
@@ -41,6 +42,7 @@ class ServerConfig:
     cors_origins: tuple[str, ...] = ()
     requests_per_minute: int | None = None
     traces: bool = False
+    show_prompts: bool = False
     request_seconds: float = 600.0
     body_seconds: float = 30.0
     stop_seconds: float = 30.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,8 +11,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 import sgl_lite
-from sgl_lite.server.errors import ApiError
+from sgl_lite.server.errors import ApiError, invalid
 from sgl_lite.server.service import Service
+
+TREE_NODES, MAX_TREE_NODES = 64, 512
+IMAGE_MARK = "\N{FRAME WITH PICTURE}"
 
 
 class Status:
@@ -30,6 +34,7 @@ class Status:
             "/get_model_info": self.model_info,
             "/server_info": self.server_info,
             "/get_server_info": self.server_info,
+            "/radix_tree": self.radix_tree,
         }
 
     async def health(self, request: Request) -> Response:
@@ -84,6 +89,39 @@ class Status:
             for name, value in info.items()
         }
         return JSONResponse({"version": sgl_lite.__version__, **finite})
+
+    async def radix_tree(self, request: Request) -> Response:
+        """The part of the tree that was used last: runs of tokens, each after the one that it goes on from."""
+        asked = request.query_params.get("nodes", str(TREE_NODES))
+        if not asked.isdecimal() or not 1 <= int(asked[:9]) <= MAX_TREE_NODES:
+            raise invalid("nodes", f"it must be a number from 1 to {MAX_TREE_NODES}")
+        return JSONResponse(await self._service.desk.in_thread(self._tree, int(asked)))
+
+    def _tree(self, max_nodes: int) -> dict[str, Any]:
+        tree = self._service.backend.engine.radix_tree(max_nodes)
+        nodes = [
+            {
+                "parent": node.parent,
+                "start": node.start,
+                "end": node.end,
+                "locks": node.num_locks,
+                "uses": node.num_uses,
+                "hidden": node.num_hidden,
+                "text": self._caption(node.head) if self._service.config.show_prompts else None,
+            }
+            for node in tree.nodes
+        ]
+        return {
+            "page_size": tree.page_size,
+            "num_nodes": tree.num_nodes,
+            "hidden": tree.num_hidden,
+            "nodes": nodes,
+        }
+
+    def _caption(self, head: tuple[int, ...]) -> str:
+        """The text of a run's first tokens; rows of images, which are no tokens, are one mark together."""
+        runs = itertools.groupby(head, key=lambda key: key < 0)
+        return "".join(IMAGE_MARK if of_image else self._service.backend.decode(list(keys)) for of_image, keys in runs)
 
     async def flush_cache(self, request: Request) -> Response:
         """Forget computed prefixes that nobody uses."""

@@ -135,7 +135,7 @@ def test_all_escapes_of_the_basic_plane() -> None:
         assert (read(lexeme, f'\\u{code:04x}"') == 0) == is_member, hex(code)
 
 
-@pytest.mark.parametrize(("least", "most"), [(0, None), (0, 0), (1, 1), (2, 5), (3, None), (0, 100_000)])
+@pytest.mark.parametrize(("least", "most"), [(0, None), (0, 0), (1, 1), (2, 5), (3, None), (0, 100_000), (1, 2**31)])
 def test_bounded_lengths_are_counted_in_characters(least: int, most: int | None) -> None:
     lexeme = StringLexeme(Language.length(least, most))
 

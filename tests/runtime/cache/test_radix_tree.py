@@ -11,6 +11,7 @@ import pytest
 from runtime.cache.eviction import EVICTION_POLICIES
 from runtime.cache.page_allocator import PageAllocator
 from runtime.cache.radix_tree import RadixTree, common_length
+from runtime.cache.tree_summary import summarise
 
 
 class TreeModel:
@@ -183,3 +184,26 @@ def test_a_million_tokens_in_ten_thousand_nodes() -> None:
     assert tree.num_nodes >= 9_000
     for small, large in zip(costs[100], costs[10_000], strict=True):
         assert large < 4 * small + 20e-6, costs
+
+
+def test_the_summary_is_the_tree_and_a_part_of_it_is_what_was_used_last() -> None:
+    tree, allocator, rng = RadixTree(2), PageAllocator(600), random.Random(3)
+    for _ in range(80):
+        keys = np.array([rng.choice([1, 2, 3]) for _ in range(2 * rng.randrange(1, 7))], dtype=np.int64)
+        insert(tree, allocator, keys, rng.choice(["", "other"]))
+    whole = summarise(tree, 1000)
+    assert len(whole.nodes) == whole.num_nodes == tree.num_nodes and whole.num_hidden == 0
+    lengths = sorted((node.start, node.end, node.num_uses, tuple(node.keys)) for node in tree.nodes())
+    assert sorted((n.start, n.end, n.num_uses, n.head) for n in whole.nodes) == lengths
+    for number, node in enumerate(whole.nodes):
+        assert node.parent < number and node.num_hidden == 0
+        assert node.start == (whole.nodes[node.parent].end if node.parent >= 0 else 0)
+
+    part = summarise(tree, 9)
+    assert [(n.parent, n.head) for n in part.nodes] == [(n.parent, n.head) for n in whole.nodes[:9]]
+    children = [sum(n.parent == i for n in whole.nodes) for i in range(-1, 9)]
+    shown = [sum(n.parent == i for n in part.nodes) for i in range(-1, 9)]
+    assert [part.num_hidden, *(n.num_hidden for n in part.nodes)] == [c - s for c, s in zip(children, shown, strict=True)]
+    newest = max(tree.nodes(), key=lambda node: node.last_used)
+    assert any((n.start, n.head) == (newest.start, tuple(newest.keys)) for n in part.nodes)
+    assert summarise(RadixTree(2), 5).nodes == ()
