@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 
 from grammars.spec import Ebnf, JsonSchema, Regex, Spec
-from runtime.api import CompletionOutput, GenerateRequest, PromptImage, RequestOutput, SamplingParams
+from runtime.api import GenerateRequest, PromptImage, RequestOutput, SamplingParams
 from sgl_lite.interpreter.meta import finish_reason, meta_of
 from sgl_lite.server.desk import Answers, Asked
+from sgl_lite.server.details import details
 from sgl_lite.server.errors import ApiError, as_api_error, invalid
 from sgl_lite.server.gate import Call
 from sgl_lite.server.images import Images
@@ -177,23 +178,9 @@ def _results(
         meta["completion_tokens"] = len(ids)
         meta["finish_reason"] = finish_reason(one) if one.finish_reason else None
         if body.return_token_details:
-            meta["token_details"] = _token_details(service, request, one)
+            meta |= details(service.backend, request, output, one)
         results.append({"text": one.text, "output_ids": ids, "meta_info": meta})
     return results
-
-
-def _token_details(service: Service, request: GenerateRequest, one: CompletionOutput) -> list[list[Any]]:
-    """[text, how many tokens the constraint allowed in its place or None] of each token that the text has."""
-    backend = service.backend
-    widths = backend.mask_widths(request, one.token_ids)
-    details: list[list[Any]] = []
-    written = ""
-    for index in range(len(one.token_ids)):
-        so_far = backend.decode(one.token_ids[: index + 1]).rstrip("\ufffd")[: len(one.text)]
-        if so_far != written:  # a character may take several tokens
-            details.append([so_far[len(written) :], widths[index] if index < len(widths) else None])
-            written = so_far
-    return details if written == one.text else [[one.text, None]]
 
 
 async def _events(

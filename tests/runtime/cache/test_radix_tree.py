@@ -203,7 +203,8 @@ def test_the_summary_is_the_tree_and_a_part_of_it_is_what_was_used_last() -> Non
     assert [(n.parent, n.head) for n in part.nodes] == [(n.parent, n.head) for n in whole.nodes[:9]]
     children = [sum(n.parent == i for n in whole.nodes) for i in range(-1, 9)]
     shown = [sum(n.parent == i for n in part.nodes) for i in range(-1, 9)]
-    assert [part.num_hidden, *(n.num_hidden for n in part.nodes)] == [c - s for c, s in zip(children, shown, strict=True)]
+    hidden = [part.num_hidden, *(n.num_hidden for n in part.nodes)]
+    assert hidden == [c - s for c, s in zip(children, shown, strict=True)]
     newest = max(tree.nodes(), key=lambda node: node.last_used)
     assert any((n.start, n.head) == (newest.start, tuple(newest.keys)) for n in part.nodes)
     assert summarise(RadixTree(2), 5).nodes == ()
