@@ -56,7 +56,7 @@ class NoModel:
     def forward(self, batch: ScheduledBatch) -> None:
         return None
 
-    def sample(self, logits: None, batch: ScheduledBatch, masks: object) -> SampledTokens:
+    def draw(self, logits: None, batch: ScheduledBatch, masks: object) -> SampledTokens:
         count = batch.num_samples
         return SampledTokens(np.full(count, TOKEN, dtype=np.int64), (None,) * count)
 

@@ -104,6 +104,11 @@ class Completion:
             self.error = error
 
     @property
+    def jumps(self) -> bool:
+        """Whether there were forced tokens that the model was not asked for, so that there may be more of them."""
+        return self._jump_forward and self.num_forced > 0
+
+    @property
     def mean_logprob(self) -> float:
         """Of the tokens so far; what `best_of` compares."""
         return sum(one.logprob for one in self.logprobs) / max(len(self.logprobs), 1)

@@ -22,6 +22,7 @@ class EngineConfig:
     kv_cache_dtype:     "auto": the model's; "fp8" (e4m3): twice the tokens in the same memory, less exact; Triton only.
     gpu_memory_utilization: share of a GPU's memory that weights, pool and steps take together.
     cuda_graphs:        record decode steps on a GPU and replay them; takes some seconds when the engine is made.
+    overlap:            start a step before the tokens of the one before it are read; None: on a GPU.
     max_num_seqs:       requests that may run in one step; never more than max_num_batched_tokens.
     max_num_batched_tokens: token budget of one step; longer prompts are computed in chunks.
     schedule_policy:    who is admitted first: "lpm" (longest cached prefix), "dfs-weight" (depth first through the
@@ -49,6 +50,7 @@ class EngineConfig:
     kv_cache_dtype: Literal["auto", "fp8"] = "auto"
     gpu_memory_utilization: float = 0.9
     cuda_graphs: bool = True
+    overlap: bool | None = None
     max_num_seqs: int = 64
     max_num_batched_tokens: int = 2048
     enable_prefix_caching: bool = True
@@ -79,5 +81,7 @@ class EngineConfig:
         ):
             if getattr(self, name) not in known:
                 raise RequestError(f"{name}={getattr(self, name)!r} must be one of {', '.join(known)}")
+        if self.overlap and self.deterministic:
+            raise RequestError("overlap=True and deterministic=True contradict each other; leave overlap at None")
         if not 0.0 < self.gpu_memory_utilization <= 1.0:
             raise RequestError(f"gpu_memory_utilization={self.gpu_memory_utilization} must be in (0, 1]")

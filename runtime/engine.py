@@ -104,7 +104,15 @@ class Engine:
         self._serials = itertools.count()
         loop_runner: Runner = runner
         failed = None if model.vision is None else FailedImages(model.vision.encoder, image_keys)
-        self._loop = EngineLoop(self._scheduler, loop_runner, sampler, self._grammar_runner, self._metrics, failed)
+        self._loop = EngineLoop(
+            self._scheduler,
+            loop_runner,
+            sampler,
+            self._grammar_runner,
+            self._metrics,
+            failed,
+            overlap=model.device.type == "cuda" if config.overlap is None else config.overlap,
+        )
         self._loop.start()
         self._stop = weakref.finalize(self, self._loop.stop)
         """Also when the engine is collected, or the interpreter ends."""

@@ -27,7 +27,7 @@ from runtime.errors import EngineStopped, PromptTooLongError, RequestAborted, Re
 from runtime.failed_images import FailedImages
 from runtime.metrics import Metrics
 from runtime.request import Request
-from runtime.scheduler.batch import SampledTokens, ScheduledBatch
+from runtime.scheduler.batch import SampledTokens, ScheduledBatch, ScheduledRequest
 from runtime.scheduler.scheduler import Progress, Scheduler
 
 T = TypeVar("T")
@@ -35,19 +35,29 @@ LOG = logging.getLogger("sgl_lite.engine")
 
 
 class Runner(Protocol):
-    def forward(self, batch: ScheduledBatch) -> Any:
-        """Starts or does the step; its logits, for the sampler."""
+    def forward(self, batch: ScheduledBatch, drawn: Any = None, /) -> Any:
+        """Starts or does the step; its logits, for the sampler. drawn: see `ModelRunner`; with `overlap` only."""
         ...
 
 
+class DrawnTokens(Protocol):
+    """See `runtime.execution.sampler.Drawn`."""
+
+    @property
+    def token_ids(self) -> Any: ...
+
+    def read(self) -> SampledTokens: ...
+
+
 class TokenSampler(Protocol):
-    def sample(self, logits: Any, batch: ScheduledBatch, masks: NDArray[np.int32] | None) -> SampledTokens: ...
+    def draw(self, logits: Any, batch: ScheduledBatch, masks: NDArray[np.int32] | None, /) -> DrawnTokens: ...
 
 
 class EngineLoop:
     """Runs from `start` to `stop`. `submit`, `abort` and `call` may be used from any thread.
 
     images: of a model that sees: what became of the images of a step.
+    overlap: start steps ahead, before the tokens that they compute have been read.
     """
 
     def __init__(
@@ -58,6 +68,7 @@ class EngineLoop:
         grammars: GrammarRunner,
         metrics: Metrics,
         images: FailedImages | None = None,
+        overlap: bool = False,
     ) -> None:
         self.scheduler = scheduler
         self.metrics = metrics
@@ -65,6 +76,9 @@ class EngineLoop:
         self._sampler = sampler
         self._grammars = grammars
         self._images = images
+        self._overlap = overlap
+        self._ahead: Any = None
+        """Logits of the step that was started ahead last."""
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._active: dict[str, ActiveRequest] = {}
         self._owners: dict[str, tuple[ActiveRequest, Completion]] = {}
@@ -88,17 +102,23 @@ class EngineLoop:
             self._close(EngineStopped(f"the engine's loop died: {error!r}"), error)
 
     def step(self) -> bool:
-        """Schedule, compute, draw, and hand out. False if there was nothing to do."""
+        """Schedule, compute, draw, and hand out. False if there was nothing to do.
+
+        With overlap the device computes the next step while this one's tokens are read and handed out.
+        """
         started = time.monotonic()
         batch = self.scheduler.schedule()
         if batch is None:
             return False
         scheduled = time.monotonic()
-        logits = self._runner.forward(batch)
+        logits = self._runner.forward(batch) if batch.rows is None else self._ahead
         forwarded = time.monotonic()
         masks, failures = self._fill_masks(batch)
         filled = time.monotonic()
-        sampled = self._sampler.sample(logits, batch, masks)
+        tokens = self._sampler.draw(logits, batch, masks)
+        if self._overlap and not any(self._owner_of(share).jumps for share in batch.requests):
+            self._start_ahead(tokens)
+        sampled = tokens.read()
         drawn = time.monotonic()
         steps = self.scheduler.commit(sampled)
         if self._images is not None and self._images.look():
@@ -130,9 +150,18 @@ class EngineLoop:
             heapq.heapify(self._deadlines)
         heapq.heappush(self._deadlines, (moment, request_id))
 
+    def _owner_of(self, share: ScheduledRequest) -> Completion:
+        return self._owners[share.request_id][1]
+
+    def _start_ahead(self, tokens: DrawnTokens) -> None:
+        """Start the next step, if it is known which that is."""
+        batch = self.scheduler.schedule_ahead()
+        if batch is not None:
+            self._ahead = self._runner.forward(batch, tokens.token_ids)
+
     def _fill_masks(self, batch: ScheduledBatch) -> tuple[NDArray[np.int32] | None, dict[str, Exception]]:
         """Masks of the rows that are drawn from, and why some could not be made."""
-        drawn = [self._owners[share.request_id][1] for share in batch.requests if share.samples]
+        drawn = [self._owner_of(share) for share in batch.requests if share.samples]
         masks, failures = self._grammars.fill_masks([completion.constraint for completion in drawn])
         return masks, {drawn[row].branch.branch_id: error for row, error in failures.items()}
 

@@ -102,8 +102,8 @@ class DecodeGraphs:
         """What was captured."""
         return tuple(self._graphs)
 
-    def forward(self, batch: ScheduledBatch) -> torch.Tensor | None:
-        """Logits [requests, vocab] in the batch's order, to be used before the next call."""
+    def forward(self, batch: ScheduledBatch, drawn: torch.Tensor | None = None) -> torch.Tensor | None:
+        """Logits [requests, vocab] in the batch's order, to be used before the next call. drawn: see `ModelRunner`."""
         count = len(batch.requests)
         if count > self._sizes[-1] or not all(_decodes(request) for request in batch.requests):
             return None
@@ -120,6 +120,8 @@ class DecodeGraphs:
         if not graph.mailbox.holds(arrays):
             return None
         graph.mailbox.put(arrays)
+        if drawn is not None:
+            graph.mailbox.tensors["input_ids"][:count].copy_(drawn)
         graph.replay()
         return graph.logits[:count]
 

@@ -1,7 +1,7 @@
 """The sampler for logits on a GPU: two kernels a step, one small copy there and one back.
 
 In comes what `Sampler.sample` takes; the rules are the same, and so are the draws up to rounding. The host makes lists
-(which logits are edited, what each row's parameters are); it never waits before the tokens are copied back.
+(which logits are edited, what each row's parameters are); it waits for nothing until the tokens are read.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class DeviceSampler(Sampler):
 
     def _draw(
         self, logits: torch.Tensor, requests: Sequence[ScheduledRequest], masks: NDArray[np.int32] | None
-    ) -> NDArray[np.int64]:
+    ) -> torch.Tensor:
         logits = logits.contiguous()
         arrays = _parameters(requests) | _masks(masks) | _edits(requests, logits.shape[1], self._eos_token_ids)
         sent = send(arrays, logits.device)
         if "at" in sent:
             edit_logits(logits, sent["at"], sent["factor"], sent["amount"], sent["replace"])
         names = ("masks", "mask_rows", "temperature", "top_k", "top_p", "min_p", "uniform")
-        return draw_tokens(logits, *(sent.get(name) for name in names)).cpu().numpy()
+        return draw_tokens(logits, *(sent.get(name) for name in names))
 
 
 def _parameters(requests: Sequence[ScheduledRequest]) -> dict[str, NDArray[np.generic]]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from runtime.execution.image_rows import ImageRows
+from runtime.execution.staging import packed_bytes
 from runtime.kernels.contract import RaggedBatch
 from runtime.scheduler.batch import ScheduledBatch
 
@@ -36,9 +37,14 @@ class ForwardBatch:
 
     @classmethod
     def build(
-        cls, batch: ScheduledBatch, page_size: int, device: torch.device, three_positions: bool = False
+        cls,
+        batch: ScheduledBatch,
+        page_size: int,
+        device: torch.device,
+        three_positions: bool = False,
+        drawn: torch.Tensor | None = None,
     ) -> ForwardBatch:
-        """The batch must hold at least one request."""
+        """The batch must hold at least one request. drawn: int64 [T], on the device, in place of its tokens."""
         requests = batch.requests
         counts = np.fromiter((r.count for r in requests), np.int64, len(requests))
         starts = np.fromiter((r.start for r in requests), np.int64, len(requests))
@@ -47,24 +53,27 @@ class ForwardBatch:
         tables = tuple(r.page_table for r in requests)
         ragged = RaggedBatch(starts, counts, tables, page_size, spans if any(spans) else (), over_windows)
         ends = ragged.query_starts
-        flat = np.empty((3, int(ends[-1])), dtype=np.int64)
-        token_ids, positions, slots = flat
+        num_tokens, num_rows = int(ends[-1]), sum(r.count - r.logits_from for r in requests)
+        memory = packed_bytes(8 * (3 * num_tokens + num_rows), device).view(torch.int64)
+        token_ids, positions, slots, logit_rows = np.split(memory.numpy(), np.arange(1, 4) * num_tokens)
         np.concatenate([r.token_ids for r in requests], out=token_ids)
         positions[:] = np.arange(len(positions)) + np.repeat(starts - ends[:-1], counts)
         np.concatenate([ragged.slots(i, r.start, r.start + r.count) for i, r in enumerate(requests)], out=slots)
         rows = [
             np.arange(ends[i] + r.logits_from, ends[i + 1]) for i, r in enumerate(requests) if r.logits_from < r.count
         ]
-        logit_rows = np.concatenate(rows) if rows else np.empty(0, np.int64)
+        if rows:
+            np.concatenate(rows, out=logit_rows)
         images = ImageRows.of(batch)
         if images is not None:
             token_ids[images.rows] = 0  # an image's token may lie outside the vocabulary
-        device_flat = torch.from_numpy(flat).to(device, non_blocking=True)
+        sent = memory.to(device, non_blocking=True)
+        flat = sent[: 3 * num_tokens].view(3, 1, num_tokens)
         return cls(
-            input_ids=device_flat[0:1],
-            position_ids=position_ids(batch, True).to(device) if three_positions else device_flat[1:2],
-            slots=device_flat[2],
-            logit_rows=torch.from_numpy(logit_rows).to(device, non_blocking=True),
+            input_ids=flat[0] if drawn is None else drawn[None],
+            position_ids=position_ids(batch, True).to(device) if three_positions else flat[1],
+            slots=flat[2, 0],
+            logit_rows=sent[3 * num_tokens :],
             ragged=ragged,
             images=images,
         )

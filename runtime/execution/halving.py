@@ -17,10 +17,14 @@ from runtime.scheduler.batch import ScheduledBatch, ScheduledRequest
 _log = logging.getLogger(__name__)
 
 
-def forward_in_halves(forward: Callable[[ScheduledBatch], torch.Tensor], batch: ScheduledBatch) -> torch.Tensor:
-    """`forward(batch)`, in as many pieces as memory asks for. torch.OutOfMemoryError if the least is too much."""
+Forward = Callable[[ScheduledBatch, torch.Tensor | None], torch.Tensor]
+"""See `runtime.execution.model_runner.ModelRunner.forward`."""
+
+
+def forward_in_halves(forward: Forward, batch: ScheduledBatch, drawn: torch.Tensor | None = None) -> torch.Tensor:
+    """`forward`, in as many pieces as memory asks for. torch.OutOfMemoryError if the least is too much."""
     try:
-        return forward(batch)
+        return forward(batch, drawn)
     except torch.OutOfMemoryError:
         if len(batch.requests) == 1 and not _divides(batch.requests[0]):
             raise
@@ -28,7 +32,7 @@ def forward_in_halves(forward: Callable[[ScheduledBatch], torch.Tensor], batch: 
     # Outside of the handler: the error holds on to the tensors of the step.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    first, second = halves(batch)
+    first, second = halves(batch if drawn is None else batch.with_tokens(drawn.cpu().numpy()))
     return torch.cat([forward_in_halves(forward, half).clone() for half in (first, second)])
 
 

@@ -103,7 +103,7 @@ class InvariantSampler:
     def __init__(self, sampler: InnerSampler) -> None:
         self._sampler = sampler
 
-    def sample(
+    def draw(
         self, logits: torch.Tensor, batch: ScheduledBatch, masks: NDArray[np.int32] | None = None
     ) -> SampledTokens:
         token_ids: list[int] = []

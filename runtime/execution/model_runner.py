@@ -49,26 +49,29 @@ class ModelRunner:
         self.graphs = self._capture(model, config) if config.cuda_graphs else None
 
     @torch.inference_mode()
-    def forward(self, batch: ScheduledBatch) -> torch.Tensor:
+    def forward(self, batch: ScheduledBatch, drawn: torch.Tensor | None = None) -> torch.Tensor:
         """Logits, float32 [sum(count - logits_from), vocab_size], in the batch's order; writes keys and values.
 
-        They may be overwritten by the next call.
+        They may be overwritten by the next call. drawn: int64 [requests], of a step made ahead: the token that each
+        request computes. On a GPU nothing waits for them.
         """
         self._use_device()
-        return forward_in_halves(self._forward, batch)
+        if drawn is not None and self.backend.name == "cpu":
+            batch, drawn = batch.with_tokens(drawn.cpu().numpy()), None
+        return forward_in_halves(self._forward, batch, drawn)
 
     def _use_device(self) -> None:
         """Kernels are launched on the thread's current GPU; the thread that serves is not the one that loads."""
         if self._device.type == "cuda":
             torch.cuda.set_device(self._device)
 
-    def _forward(self, batch: ScheduledBatch) -> torch.Tensor:
+    def _forward(self, batch: ScheduledBatch, drawn: torch.Tensor | None) -> torch.Tensor:
         if self.decoder is not None and batch.num_tokens == 1 and _is_text(batch) and self.decoder.takes_single():
             return self._forward_single(batch.requests[0], self.decoder)
-        replayed = None if self.graphs is None else self.graphs.forward(batch)
+        replayed = None if self.graphs is None else self.graphs.forward(batch, drawn)
         if replayed is not None:
             return replayed
-        forward = ForwardBatch.build(batch, self.page_size, self._device, self._three_positions)
+        forward = ForwardBatch.build(batch, self.page_size, self._device, self._three_positions, drawn)
         step = PagedStep(self.pool, forward.slots, self.backend.attention(forward.ragged), self.backend)
         if forward.images is not None:
             return self._forward_images(forward, forward.images, batch.upcoming, step)

@@ -1,13 +1,14 @@
 """From rows of logits to tokens: greedy or drawn, under masks, with log-probabilities.
 
-In comes a step's logits with the batch they belong to; out goes `SampledTokens`. All rows of a kind are worked on at
-once. What a request draws is a function of its own row, its parameters, its seed and its step, and of nothing else in
-the batch. Knows no grammar (masks are bits) and keeps nothing between steps.
+In comes a step's logits with the batch they belong to; out go `Drawn` tokens, which may still be on their way. All rows
+of a kind are worked on at once. What a request draws is a function of its own row, its parameters, its seed and its
+step, and of nothing else in the batch. Knows no grammar (masks are bits) and keeps nothing between steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,12 +17,24 @@ from numpy.typing import NDArray
 from runtime.api import SamplingParams
 from runtime.execution.logit_edits import apply_token_masks, edit_logits, edits_logits, tokens_allowed
 from runtime.execution.logprobs import drawn_logprobs, scored_logprobs
+from runtime.execution.staging import fetch, send
 from runtime.scheduler.batch import SampledTokens, ScheduledBatch, ScheduledRequest
 
 GREEDY_BELOW = 1e-6
 """Temperatures below are taken as 0."""
 CANDIDATES = 512
 """How many of the likeliest tokens are sorted in search of a top-p threshold before all are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The tokens of a step. token_ids: int64 [num_samples], where the logits are, for what is computed next.
+
+    read: waits until they are on the host, but for nothing that was launched since.
+    """
+
+    token_ids: torch.Tensor
+    read: Callable[[], SampledTokens]
 
 
 class Sampler:
@@ -32,10 +45,14 @@ class Sampler:
         self._vocab_size = vocab_size
         self._eos_token_ids = frozenset(eos_token_ids)
 
-    @torch.inference_mode()  # the runner's logits are inference tensors, and are edited in place
     def sample(
         self, logits: torch.Tensor, batch: ScheduledBatch, masks: NDArray[np.int32] | None = None
     ) -> SampledTokens:
+        """As `draw`, waiting for the tokens."""
+        return self.draw(logits, batch, masks).read()
+
+    @torch.inference_mode()  # the runner's logits are inference tensors, and are edited in place
+    def draw(self, logits: torch.Tensor, batch: ScheduledBatch, masks: NDArray[np.int32] | None = None) -> Drawn:
         """logits: float32 [rows, vocab_size], the batch's rows in order; may be overwritten.
 
         masks: int32 [num_samples, ceil(vocab_size / 32)], a row for each request with `samples`, all bits set where
@@ -46,15 +63,26 @@ class Sampler:
         scored = scored_logprobs(logits, batch)
         requests, rows = _drawing(batch)
         if not requests:
-            return SampledTokens(np.empty(0, np.int64), (), scored)
-        drawn = logits if len(rows) == logits.shape[0] else logits[torch.from_numpy(rows).to(logits.device)]
+            nothing = SampledTokens(np.empty(0, np.int64), (), scored)
+            return Drawn(torch.from_numpy(nothing.token_ids), nothing.read)
+        drawn = logits if len(rows) == logits.shape[0] else logits[send({"rows": rows}, logits.device)["rows"]]
         wanted = [i for i, request in enumerate(requests) if request.sampling.logprobs is not None]
         raw = drawn[wanted].clone() if wanted else None  # drawing edits rows in place
         token_ids = self._draw(drawn, requests, masks)
-        logprobs = drawn_logprobs(raw, wanted, requests, token_ids)
-        return SampledTokens(token_ids, logprobs, scored)
+        on_host = fetch(token_ids)
+
+        def read() -> SampledTokens:
+            found = on_host()
+            return SampledTokens(found, drawn_logprobs(raw, wanted, requests, found), scored)
+
+        return Drawn(token_ids, read)
 
     def _draw(
+        self, logits: torch.Tensor, requests: Sequence[ScheduledRequest], masks: NDArray[np.int32] | None
+    ) -> torch.Tensor:
+        return torch.from_numpy(self._draw_on_host(logits, requests, masks))
+
+    def _draw_on_host(
         self, logits: torch.Tensor, requests: Sequence[ScheduledRequest], masks: NDArray[np.int32] | None
     ) -> NDArray[np.int64]:
         edited = [i for i, r in enumerate(requests) if edits_logits(r.sampling, r.history.step)]
@@ -80,10 +108,11 @@ class Sampler:
 
 
 def _drawing(batch: ScheduledBatch) -> tuple[list[ScheduledRequest], NDArray[np.int64]]:
-    """The requests that draw, and the row of logits that each draws from: its last."""
+    """The requests that draw, and the row of logits that each draws from: the last of its rows."""
     counts = np.fromiter((r.count - r.logits_from for r in batch.requests), np.int64, len(batch.requests))
     samples = np.fromiter((r.samples for r in batch.requests), bool, len(batch.requests))
-    return [r for r in batch.requests if r.samples], (np.cumsum(counts) - 1)[samples]
+    last = (np.cumsum(counts) - 1)[samples]
+    return [r for r in batch.requests if r.samples], last if batch.rows is None else batch.rows[last]
 
 
 def _likeliest(logits: torch.Tensor, masks: NDArray[np.int32] | None) -> NDArray[np.int64]:

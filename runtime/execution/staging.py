@@ -1,8 +1,11 @@
-"""Small arrays of a step travel to the device together: one piece of pinned memory, one copy, no waiting."""
+"""Small arrays of a step travel to the device together: one piece of pinned memory, one copy, no waiting.
+
+What the device has drawn travels back the same way, while it goes on to something else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,22 @@ def send(arrays: Mapping[str, NDArray[Any]], device: torch.device) -> dict[str, 
     _pack(arrays, offsets.begins, packed.numpy())
     on_device = packed.to(device, non_blocking=True)
     return {name: _view(on_device, offsets.begins[name], array) for name, array in arrays.items()}
+
+
+def fetch(tensor: torch.Tensor) -> Callable[[], NDArray[Any]]:
+    """Starts to copy a tensor to the host; the result waits for that, and not for what is launched after this call."""
+    if tensor.device.type != "cuda":
+        return tensor.numpy
+    memory = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    memory.copy_(tensor, non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record()
+
+    def read() -> NDArray[Any]:
+        arrived.synchronize()
+        return memory.numpy()
+
+    return read
 
 
 class Mailbox:

@@ -13,11 +13,14 @@ tokens, if log-probabilities were asked for); where it is not, `p` is the last p
 Sharing inside a step: a request may read pages that a request *before it in the batch* writes in the same step (two
 prompts with one beginning, both new). So in every layer, keys and values are written to the pool before those pages
 are read.
+
+A step may be *started ahead*: before the tokens that it computes are known here, because the device has drawn them
+already. It is scheduled twice, to be computed (`Scheduler.schedule_ahead`) and to be drawn from (`Scheduler.schedule`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,10 +93,18 @@ class ScheduledBatch:
     """One step, in the order in which rows of logits come back.
 
     upcoming: images that later steps will need, soonest first; named in steps that have images themselves.
+    rows:     of a step that was started ahead: int64, the rows of its logits that are still wanted, one for each
+              request with `samples`. None: the step is to be computed, and has the rows that it asks for.
     """
 
     requests: tuple[ScheduledRequest, ...]
     upcoming: tuple[ProcessedImage, ...] = ()
+    rows: NDArray[np.int64] | None = None
+
+    def with_tokens(self, drawn: NDArray[np.int64]) -> ScheduledBatch:
+        """A step that was made ahead, now that the token is known that each request computes."""
+        known = (replace(r, token_ids=drawn[i : i + 1]) for i, r in enumerate(self.requests))
+        return replace(self, requests=tuple(known))
 
     @property
     def num_tokens(self) -> int:
@@ -117,3 +128,7 @@ class SampledTokens:
     token_ids: NDArray[np.int64]
     logprobs: tuple[TokenLogprob | None, ...] = ()
     scored: dict[str, tuple[TokenLogprob, ...]] = field(default_factory=dict)
+
+    def read(self) -> SampledTokens:
+        """What a sampler draws may still be on its way from the device, and is read; this is there."""
+        return self

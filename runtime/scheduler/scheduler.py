@@ -12,6 +12,9 @@ step, the first computes the beginning and the others read it; and one that woul
 takes several steps finds the budget spent until that prompt is done. Nothing is computed twice, and nobody waits by a
 rule of its own.
 
+A step may be made before the tokens of the one before it are known (`schedule_ahead`), if it is only that each branch
+computes what it draws now. Then `schedule` gives what is left of that step once they are known.
+
 Nothing here can fail for want of pages if every branch alone fits the pool; the engine refuses those that do not.
 """
 
@@ -21,11 +24,13 @@ import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from runtime.api import TokenLogprob
 from runtime.cache.prefix_cache import PrefixCache
 from runtime.prompt_layout import ProcessedImage
 from runtime.scheduler.batch import SampledTokens, ScheduledBatch, ScheduledRequest
-from runtime.scheduler.branch import Branch
+from runtime.scheduler.branch import NEVER, Branch
 from runtime.scheduler.policy import AdmissionPolicy, LongestPrefixMatch
 from runtime.scheduler.waiting import WaitingQueue
 
@@ -50,7 +55,9 @@ class Progress:
 
 
 class Scheduler:
-    """Owns waiting and running branches and their pages. `schedule` and `commit` alternate."""
+    """Owns waiting and running branches and their pages. `schedule` and `commit` alternate, perhaps with a
+    `schedule_ahead` between them.
+    """
 
     def __init__(
         self,
@@ -70,6 +77,10 @@ class Scheduler:
         """By rank, best first."""
         self.num_preemptions = 0
         self._in_step: list[tuple[Branch, ScheduledRequest]] = []
+        self._ahead: list[Branch] = []
+        """What the step has that was made ahead, in its order."""
+        self._no_room = False
+        """Whether the first of those that wait did not fit, and nothing has changed since."""
         self._order: list[Branch] = []
         """What is left of the policy's last order, the next one last."""
         self._num_ordered = 0
@@ -79,14 +90,47 @@ class Scheduler:
         return bool(self.running or len(self.waiting))
 
     def add(self, branch: Branch) -> None:
+        self._no_room = False
         if self.waiting.push(branch):
             self._order.clear()
 
     def schedule(self) -> ScheduledBatch | None:
-        """The next step, or None if nothing waits or runs. Pages are held and published for what it will compute."""
+        """The next step, or None if nothing waits or runs. Pages are held and published for what it will compute.
+
+        After `schedule_ahead`: that step, already computed, without the branches that have ended since.
+        """
+        started, self._ahead = self._ahead, []
+        self._in_step = [(branch, self._share(branch, 1)) for branch in started if not branch.finished]
+        if self._in_step:
+            wanted = {branch for branch, share in self._in_step if share.samples}
+            rows = np.array([row for row, branch in enumerate(started) if branch in wanted], dtype=np.int64)
+            return ScheduledBatch(tuple(share for _, share in self._in_step), rows=rows)
+        return self._schedule()
+
+    def schedule_ahead(self) -> ScheduledBatch | None:
+        """The step after the one that is being drawn, if in it every branch computes the token that it draws now.
+
+        None if that cannot be said before the tokens are known: prompts are being computed, others could be admitted,
+        something is scored, or pages are short. What a token ends is computed for nothing. `token_ids` and histories
+        say what is known: they are one token behind.
+        """
+        admits = len(self.waiting) and len(self.running) < self.max_running and not self._no_room
+        if admits or len(self._in_step) < len(self.running):
+            return None
+        branches = [branch for branch, share in self._in_step if share.samples and branch.scored == NEVER]
+        if len(branches) < len(self._in_step) or all(b.num_output + 1 >= b.sampling.max_tokens for b in branches):
+            return None
+        for branch in branches:
+            assert branch.table is not None
+            if not self.cache.reserve(branch.table, branch.num_tokens + 1):
+                return None
+            self.cache.publish(branch.table, branch.keys, branch.num_tokens)
+        self._ahead = branches
+        return ScheduledBatch(tuple(self._share_ahead(branch) for branch in branches))
+
+    def _schedule(self) -> ScheduledBatch | None:
         budget = self.token_budget
         preempted = self.num_preemptions
-        self._in_step = []
         later = len(self.running)
         for branch in self.running.copy():
             later -= 1
@@ -100,6 +144,7 @@ class Scheduler:
         ):
             while budget > 0 and len(self.running) < self.max_running and (following := self._next_waiting()):
                 if not self._admit(following):
+                    self._no_room = True
                     break
                 budget -= self._catch_up(following, budget)
         if not self._in_step:
@@ -124,6 +169,7 @@ class Scheduler:
         """End a branch at any moment between two steps; its pages are free, or kept as cache."""
         branch.finished = True
         branch.match = None
+        self._no_room = False
         if branch.table is not None:
             self.running.remove(branch)
             self._release(branch)
@@ -209,6 +255,22 @@ class Scheduler:
             page_table=table.page_ids[: self.cache.pages_for(end)],
             logits_from=first_row - start,
             samples=samples,
+            sampling=branch.sampling,
+            history=branch.history(),
+            layout=branch.layout,
+        )
+
+    def _share_ahead(self, branch: Branch) -> ScheduledRequest:
+        """The token after those that are known."""
+        assert branch.table is not None
+        end = branch.num_tokens + 1
+        return ScheduledRequest(
+            request_id=branch.branch_id,
+            token_ids=branch.token_ids[-1:],
+            start=branch.num_tokens,
+            page_table=branch.table.page_ids[: self.cache.pages_for(end)],
+            logits_from=0,
+            samples=True,
             sampling=branch.sampling,
             history=branch.history(),
             layout=branch.layout,

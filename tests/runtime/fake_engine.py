@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -50,6 +51,7 @@ class FakeModel:
     default_sampling: Mapping[str, Any] = field(default_factory=dict)
     name: str = "fake"
     vision: None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def vocabulary(self) -> grammars.Vocabulary:
         return grammars.Vocabulary.from_tokenizer(self.tokenizer, size=self.vocab_size)

@@ -68,9 +68,14 @@ class FakeRunner:
         self.pool = [0] * (num_pages * page_size)
         self.num_computed = 0
         self.num_steps = 0
+        self.num_ahead = 0
+        """Steps whose tokens were not yet known to the scheduler."""
 
-    def forward(self, batch: ScheduledBatch) -> FakeLogits:
+    def forward(self, batch: ScheduledBatch, drawn: np.ndarray | None = None) -> FakeLogits:
         self.num_steps += 1
+        if drawn is not None:
+            self.num_ahead += 1
+            batch = batch.with_tokens(drawn)
         return FakeLogits([self._forward_one(request) for request in batch.requests])
 
     def _slot(self, request: ScheduledRequest, position: int) -> int:
@@ -79,9 +84,9 @@ class FakeRunner:
     def _forward_one(self, request: ScheduledRequest) -> list[int]:
         assert request.count >= 1 and len(request.page_table) == -(-(request.start + request.count) // self.page_size)
         state = self.pool[self._slot(request, request.start - 1)] if request.start else 0
-        rows = []
+        rows, tokens = [], request.history.token_ids
         for offset, token in enumerate(request.token_ids.tolist()):
-            assert token == request.history.token_ids[request.start + offset]
+            assert request.start + offset == len(tokens) or token == tokens[request.start + offset]
             state = absorb(state, token)
             self.pool[self._slot(request, request.start + offset)] = state
             if offset >= request.logits_from:
@@ -96,9 +101,12 @@ class FakeSampler:
     def __init__(self, vocab_size: int, seed: int = 0) -> None:
         self.vocab_size = vocab_size
 
-    def sample(self, logits: FakeLogits, batch: ScheduledBatch, masks: np.ndarray | None = None) -> SampledTokens:
+    def draw(self, logits: FakeLogits, batch: ScheduledBatch, masks: np.ndarray | None = None) -> SampledTokens:
         drawn, logprobs, scored = [], [], {}
-        for request, rows in zip(batch.requests, logits.states, strict=True):
+        states = iter(logits.states if batch.rows is None else [logits.states[row] for row in batch.rows])
+        for request in batch.requests:
+            rows = next(states) if batch.rows is None or request.samples else []
+            assert len(rows) == request.count - request.logits_from
             tokens = request.history.token_ids
             first = request.start + request.logits_from + 1
             scores = [

@@ -29,7 +29,7 @@ class Small:
         self.room = room
         self.steps: list[int] = []
 
-    def forward(self, batch: ScheduledBatch) -> torch.Tensor:
+    def forward(self, batch: ScheduledBatch, drawn: torch.Tensor | None = None) -> torch.Tensor:
         if batch.num_tokens > self.room:
             raise torch.OutOfMemoryError("no memory")
         self.steps.append(batch.num_tokens)

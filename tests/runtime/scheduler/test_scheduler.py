@@ -15,7 +15,7 @@ from runtime.scheduler.branch import Branch
 from runtime.scheduler.policy import POLICIES
 from runtime.scheduler.scheduler import REORDER_AFTER, Scheduler
 from runtime.scheduler.waiting import PATIENCE
-from tests.runtime.fake_model import FakeRunner, FakeSampler, expected_output, expected_scores
+from tests.runtime.fake_model import FakeLogits, FakeRunner, FakeSampler, expected_output, expected_scores
 
 VOCAB = 5
 
@@ -33,6 +33,7 @@ class Driver:
         eviction: str = "lru",
         enabled: bool = True,
         forced: int = 0,
+        ahead: bool = False,
     ) -> None:
         self.cache = PrefixCache(num_pages, page_size, eviction, enabled)
         self.scheduler = Scheduler(
@@ -42,6 +43,8 @@ class Driver:
         self.live: dict[str, Branch] = {}
         self.scores: dict[str, list[float]] = {}
         self.forced = forced
+        self.ahead = ahead
+        self.logits_ahead: FakeLogits | None = None
         self.done: list[Branch] = []
         self.capacity = num_pages * page_size
 
@@ -63,7 +66,13 @@ class Driver:
         if batch is None:
             return 0
         assert batch.num_tokens <= self.scheduler.token_budget
-        sampled = self.sampler.sample(self.runner.forward(batch), batch)
+        logits = self.runner.forward(batch) if batch.rows is None else self.logits_ahead
+        assert logits is not None
+        sampled = self.sampler.draw(logits, batch)
+        following = self.scheduler.schedule_ahead() if self.ahead else None
+        if following is not None:
+            assert [r.request_id for r in following.requests] == [r.request_id for r in batch.requests]
+            self.logits_ahead = self.runner.forward(following, sampled.token_ids)
         assert len(sampled.token_ids) == batch.num_samples
         for progress in self.scheduler.commit(sampled):
             branch = progress.branch
@@ -118,8 +127,9 @@ def random_prompt(rng: random.Random, prefixes: list[list[int]], longest: int) -
     return prompt[:longest] or [0]
 
 
+@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("seed", range(12))
-def test_random_schedules(seed: int) -> None:
+def test_random_schedules(seed: int, ahead: bool) -> None:
     rng = random.Random(seed)
     page_size = rng.choice([1, 4, 16])
     driver = Driver(
@@ -131,6 +141,7 @@ def test_random_schedules(seed: int) -> None:
         eviction=rng.choice(["lru", "lfu", "fifo"]),
         enabled=rng.random() < 0.9,
         forced=rng.choice([0, 0, 5]),
+        ahead=ahead,
     )
     prefixes = [[rng.randrange(3) for _ in range(60)] for _ in range(3)]
     for _ in range(120):
@@ -155,6 +166,7 @@ def test_random_schedules(seed: int) -> None:
         driver.step()
         driver.scheduler.check_invariants()
     driver.run()
+    assert bool(driver.runner.num_ahead) == ahead
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -167,9 +179,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         max_seqs=st.sampled_from([1, 3, 8]),
         policy=st.sampled_from(sorted(POLICIES)),
         eviction=st.sampled_from(["lru", "lfu", "fifo"]),
+        ahead=st.booleans(),
     )
-    def start(self, page_size: int, pages: int, budget: int, max_seqs: int, policy: str, eviction: str) -> None:
-        self.driver = Driver(pages, page_size, budget, max_seqs, policy, eviction)
+    def start(  # type: ignore[no-untyped-def]
+        self, page_size, pages, budget, max_seqs, policy, eviction, ahead
+    ) -> None:
+        self.driver = Driver(pages, page_size, budget, max_seqs, policy, eviction, ahead=ahead)
         self.pins: list[PageTable] = []
 
     @rule(
@@ -288,6 +303,25 @@ def test_preempted_branches_lose_nothing() -> None:
         driver.submit([first] * 8, SamplingParams(max_tokens=25))
     driver.run()
     assert driver.scheduler.num_preemptions > 0 and len(driver.done) == 4
+
+
+def test_steps_ahead() -> None:
+    """Every decode step but the first of two equal answers is made ahead; the last has nothing left to draw."""
+    driver = Driver(num_pages=100, budget=64, ahead=True)
+    for first in range(2):
+        driver.submit([first] * 5, SamplingParams(max_tokens=20))
+    driver.run()
+    assert (driver.runner.num_steps, driver.runner.num_ahead) == (20, 19)
+
+
+def test_a_step_is_made_ahead_beside_one_that_waits_in_vain() -> None:
+    driver = Driver(num_pages=10, page_size=4, budget=64, max_seqs=8, ahead=True)
+    driver.submit([0] * 8, SamplingParams(max_tokens=14))
+    driver.submit([1] * 36, SamplingParams(max_tokens=2))
+    driver.step()
+    ahead = [driver.runner.num_ahead for _ in range(8) if driver.step()]
+    assert len(driver.scheduler.waiting) == 1 and ahead == list(range(ahead[0], ahead[0] + 8))
+    driver.run()
 
 
 def test_a_long_backlog_leaves_every_running_branch_its_token() -> None:
