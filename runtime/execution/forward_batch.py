@@ -54,8 +54,8 @@ class ForwardBatch:
         ragged = RaggedBatch(starts, counts, tables, page_size, spans if any(spans) else (), over_windows)
         ends = ragged.query_starts
         num_tokens, num_rows = int(ends[-1]), sum(r.count - r.logits_from for r in requests)
-        memory = packed_bytes(8 * (3 * num_tokens + num_rows), device).view(torch.int64)
-        token_ids, positions, slots, logit_rows = np.split(memory.numpy(), np.arange(1, 4) * num_tokens)
+        packed, memory = packed_bytes(8 * (3 * num_tokens + num_rows), device)
+        token_ids, positions, slots, logit_rows = np.split(memory.view(np.int64), np.arange(1, 4) * num_tokens)
         np.concatenate([r.token_ids for r in requests], out=token_ids)
         positions[:] = np.arange(len(positions)) + np.repeat(starts - ends[:-1], counts)
         np.concatenate([ragged.slots(i, r.start, r.start + r.count) for i, r in enumerate(requests)], out=slots)
@@ -67,7 +67,7 @@ class ForwardBatch:
         images = ImageRows.of(batch)
         if images is not None:
             token_ids[images.rows] = 0  # an image's token may lie outside the vocabulary
-        sent = memory.to(device, non_blocking=True)
+        sent = packed.to(device, non_blocking=True).view(torch.int64)
         flat = sent[: 3 * num_tokens].view(3, 1, num_tokens)
         return cls(
             input_ids=flat[0] if drawn is None else drawn[None],

@@ -42,7 +42,7 @@ class Sampler:
 
     def __init__(self, vocab_size: int, eos_token_ids: Collection[int] = ()) -> None:
         """eos_token_ids: what `min_tokens` holds back, besides a request's own stop tokens."""
-        self._vocab_size = vocab_size
+        self.vocab_size = vocab_size
         self._eos_token_ids = frozenset(eos_token_ids)
 
     def sample(
@@ -58,8 +58,8 @@ class Sampler:
         masks: int32 [num_samples, ceil(vocab_size / 32)], a row for each request with `samples`, all bits set where
                there is no constraint; None: no constraints.
         """
-        if logits.shape[1] != self._vocab_size:
-            raise ValueError(f"logits are {logits.shape[1]} wide, not {self._vocab_size} as the vocabulary")
+        if logits.shape[1] != self.vocab_size:
+            raise ValueError(f"logits are {logits.shape[1]} wide, not {self.vocab_size} as the vocabulary")
         scored = scored_logprobs(logits, batch)
         requests, rows = _drawing(batch)
         if not requests:

@@ -25,23 +25,24 @@ def send(arrays: Mapping[str, NDArray[Any]], device: torch.device) -> dict[str, 
     if not arrays:
         return {}
     offsets = _offsets(arrays)
-    packed = packed_bytes(offsets.total, device)
-    _pack(arrays, offsets.begins, packed.numpy())
+    packed, memory = packed_bytes(offsets.total, device)
+    _pack(arrays, offsets.begins, memory)
     on_device = packed.to(device, non_blocking=True)
     return {name: _view(on_device, offsets.begins[name], array) for name, array in arrays.items()}
 
 
 def fetch(tensor: torch.Tensor) -> Callable[[], NDArray[Any]]:
     """Starts to copy a tensor to the host; the result waits for that, and not for what is launched after this call."""
-    if tensor.device.type != "cuda":
-        return tensor.numpy
-    memory = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-    memory.copy_(tensor, non_blocking=True)
-    arrived = torch.cuda.Event()
-    arrived.record()
+    memory, arrived = tensor, None
+    if tensor.device.type == "cuda":
+        memory = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        memory.copy_(tensor, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
 
     def read() -> NDArray[Any]:
-        arrived.synchronize()
+        if arrived is not None:
+            arrived.synchronize()
         return memory.numpy()
 
     return read
@@ -69,8 +70,7 @@ class Mailbox:
     def put(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Every array of the capacities, with at most as many entries."""
         used = self._offsets.begins[self._last] + arrays[self._last].nbytes
-        packed = packed_bytes(used, self._device)
-        memory = packed.numpy()
+        packed, memory = packed_bytes(used, self._device)
         memory[:] = 0
         _pack(arrays, self._offsets.begins, memory)
         self._memory[:used].copy_(packed, non_blocking=True)
@@ -82,9 +82,12 @@ class _Offsets:
         self.total = total
 
 
-def packed_bytes(size: int, device: torch.device) -> torch.Tensor:
-    """Memory on the host, pinned if it is for a GPU: torch keeps such memory until copies out of it are done."""
-    return torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
+def packed_bytes(size: int, device: torch.device) -> tuple[torch.Tensor, NDArray[np.uint8]]:
+    """Memory on the host, and the same as an array, pinned if it is for a GPU: torch keeps such memory until copies
+    out of it are done.
+    """
+    memory = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    return memory, memory.numpy()
 
 
 def _offsets(arrays: Mapping[str, NDArray[Any]]) -> _Offsets:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from runtime.engine import Engine
 from runtime.execution.model_runner import ModelRunner
 from runtime.kernels import attention_plan
 from runtime.model.loader import load
+from tests.runtime.execution.ahead_cases import check_nothing_waits
 from tests.runtime.execution.stepping import Hand
 from tests.runtime.model.families import FAMILIES, tiny_model
 from tests.runtime.test_engine_parity import greedy, prompts_of
@@ -34,7 +37,9 @@ def tokens_of(path: str, device: str, **settings: Any) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
-    "settings", [{}, {"cuda_graphs": False}, {"page_size": 1, "max_num_batched_tokens": 24}], ids=str
+    "settings",
+    [{}, {"overlap": False}, {"cuda_graphs": False}, {"page_size": 1, "max_num_batched_tokens": 24}],
+    ids=str,
 )
 def test_the_tokens_of_the_cpu(
     family: str, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -66,11 +71,30 @@ def test_a_forward_never_waits_for_the_device(cuda_graphs: bool, tmp_path: Path)
     requests = [hand.request(range(3, 40)), hand.request(range(9, 15))]
     for count in (5, 1, 1):  # the first two compile what is not compiled yet
         hand.step(*((request, count) for request in requests if request.computed + count <= len(request.tokens)))
+    with waiting_is_an_error():
+        hand.step((requests[0], 1))
+        hand.step((requests[0], 4))
+
+
+@pytest.mark.parametrize("cuda_graphs", [True, False])
+def test_nothing_waits_between_two_steps(cuda_graphs: bool, tmp_path: Path) -> None:
+    config = EngineConfig(
+        model_path=tiny_model("llama", tmp_path), device="cuda", dtype="float32", page_size=4,
+        kv_cache_bytes=64 << 20, cuda_graphs=cuda_graphs,
+    )  # fmt: skip
+    model = load(config)
+    runner = ModelRunner(model, config)
+    sampler = runner.backend.sampler(model.vocab_size, [2])
+    check_nothing_waits(runner, sampler, nullcontext())  # compiles what is not compiled yet
+    check_nothing_waits(runner, sampler, waiting_is_an_error())
+
+
+@contextmanager
+def waiting_is_an_error() -> Iterator[None]:
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        hand.step((requests[0], 1))
-        hand.step((requests[0], 4))
+        yield
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

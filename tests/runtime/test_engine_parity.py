@@ -58,13 +58,13 @@ def greedy(prompt: tuple[int, ...]) -> GenerateRequest:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"page_size": 16, "max_num_seqs": 1},
+        {"page_size": 16, "max_num_seqs": 1, "overlap": True},
         {"page_size": 1},
         {"page_size": 16, "max_num_batched_tokens": 24},
         {"page_size": 1, "small_pool": True},
-        {"page_size": 16, "small_pool": True},
+        {"page_size": 16, "small_pool": True, "overlap": True},
     ],
-    ids=["alone", "together-1", "chunked-16", "evicting-1", "evicting-16"],
+    ids=["alone-ahead", "together-1", "chunked-16", "evicting-1", "evicting-16-ahead"],
 )
 def test_greedy_equals_generate(expected: tuple[str, list[list[int]]], settings: dict[str, Any]) -> None:
     path, outputs = expected

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,6 +24,7 @@ from runtime.execution.model_runner import ModelRunner
 from runtime.kernels import attention_items, attention_plan
 from runtime.model.loader import load
 from runtime.scheduler.batch import ScheduledBatch
+from tests.runtime.execution.ahead_cases import check_nothing_waits
 from tests.runtime.execution.stepping import Hand
 from tests.runtime.model.families import tiny_model
 
@@ -63,7 +67,8 @@ def tokens_of(path: str, **settings: Any) -> list[tuple[int, ...]]:
 def test_the_same_tokens_as_on_the_cpu(family: str, tmp_path: Path) -> None:
     layer_types = {"layer_types": ["sliding_attention", "full_attention"]} if family == "gpt_oss" else {}
     path = tiny_model(family, tmp_path, num_hidden_layers=QUICK[family], **layer_types)
-    assert tokens_of(path, attention_backend="triton") == tokens_of(path, attention_backend="cpu")
+    found = tokens_of(path, attention_backend="triton", overlap=True)
+    assert found == tokens_of(path, attention_backend="cpu")
 
 
 @pytest.mark.slow
@@ -85,7 +90,10 @@ def replaying(run: Run) -> tuple[torch.Tensor, Callable[[], None]]:
 
 @pytest.mark.parametrize("family", ["llama", pytest.param("gemma2", marks=pytest.mark.slow)])
 def test_steps_by_graph_are_the_same(family: str, tmp_path: Path) -> None:
-    """Logits of replayed steps of every form, filled up with dummies, are those of steps without graphs."""
+    """Logits of replayed steps of every form, filled up with dummies, are those of steps without graphs.
+
+    Also where the tokens are on the device only.
+    """
     config = EngineConfig(
         model_path=tiny_model(family, tmp_path, **({"num_hidden_layers": 1} if family == "llama" else {})),
         attention_backend="triton",
@@ -122,12 +130,17 @@ def test_steps_by_graph_are_the_same(family: str, tmp_path: Path) -> None:
 class Recording:
     """Graphs that write down whether they took a step."""
 
-    inner: Callable[[ScheduledBatch], torch.Tensor | None]
+    inner: Callable[..., torch.Tensor | None]
     taken: list[bool]
 
-    def forward(self, batch: ScheduledBatch) -> torch.Tensor | None:
+    def forward(self, batch: ScheduledBatch, drawn: torch.Tensor | None) -> torch.Tensor | None:
         found = self.inner(batch)
         self.taken.append(found is not None)
+        if found is not None:
+            tokens = np.array([int(request.token_ids[0]) for request in batch.requests])
+            known = found.clone()
+            found = self.inner(batch.with_tokens(np.zeros_like(tokens)), torch.from_numpy(tokens))
+            assert found is not None and torch.equal(found, known)
         return found
 
 
@@ -149,6 +162,43 @@ def test_a_pool_of_eight_bit_floats(tmp_path: Path) -> None:
         logits.append(torch.stack(request.logits))
     assert ((logits[0] - logits[1]).norm() / logits[0].norm()) < 0.1
     assert not torch.equal(logits[0], logits[1])
+
+
+@pytest.mark.parametrize("by_graph", [False, True])
+def test_nothing_waits_between_two_steps(by_graph: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny_model("llama", tmp_path, num_hidden_layers=1)
+    config = EngineConfig(
+        model_path=path, attention_backend="triton", dtype="float32", page_size=4, kv_cache_bytes=1 << 20
+    )
+    model = load(config)
+    runner = ModelRunner(model, config)
+    runner.graphs = runner.record(2, 64, replaying) if by_graph else None
+    check_nothing_waits(runner, runner.backend.sampler(model.vocab_size, [2]), forbidden_reads(monkeypatch))
+
+
+@contextmanager
+def forbidden_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What would wait for a GPU fails if this package or the model's code asks for it (the interpreter may).
+
+    Of arrays for the device, `runtime.execution.staging` alone has the host's side.
+    """
+    reads = ("item", "tolist", "numpy", "cpu", "nonzero", "__bool__", "__int__", "__float__", "__index__", "__array__")
+
+    def watched(name: str) -> Callable[..., Any]:
+        original = getattr(torch.Tensor, name)
+
+        def read(self: torch.Tensor, *arguments: Any, **named: Any) -> Any:
+            caller = sys._getframe(1).f_globals["__name__"]
+            if caller.startswith(("runtime.", "transformers.")) and caller != "runtime.execution.staging":
+                raise AssertionError(f"{caller} calls {name} of a tensor")
+            return original(self, *arguments, **named)
+
+        return read
+
+    with monkeypatch.context() as patch:
+        for name in reads:
+            patch.setattr(torch.Tensor, name, watched(name))
+        yield
 
 
 def _fields(config: EngineConfig) -> dict[str, Any]:
