@@ -11,6 +11,7 @@ from rich.markup import escape
 
 import sgl_lite as sgl
 from sgl_lite.commands.bench import bench
+from sgl_lite.commands.build import build
 from sgl_lite.commands.chat import chat
 from sgl_lite.commands.grammar import grammar_app
 from sgl_lite.commands.models import models
@@ -24,7 +25,7 @@ app = typer.Typer(
     'Example: [bold]sgl-lite generate "Generate profile for Ada:" --format json[/bold]',
     rich_markup_mode="rich",
 )
-for command in (serve, chat, bench, models):
+for command in (serve, chat, bench, build, models):
     app.command()(command)
 app.add_typer(grammar_app, name="grammar")
 console, errors = Console(), Console(stderr=True)

@@ -42,6 +42,10 @@ class Backend(Protocol):
 
     def sampler(self, vocab_size: int, eos_token_ids: Collection[int]) -> Sampler: ...
 
+    def finish_compiling(self) -> None:
+        """Return when what is compiled beside the work is compiled and kept."""
+        ...
+
 
 class CpuBackend:
     """torch's CPU kernels and this package's. alone: one query at a time (`EngineConfig.deterministic`)."""
@@ -63,6 +67,9 @@ class CpuBackend:
 
     def sampler(self, vocab_size: int, eos_token_ids: Collection[int]) -> Sampler:
         return Sampler(vocab_size, eos_token_ids)
+
+    def finish_compiling(self) -> None:
+        self.ops.finish_compiling()
 
 
 def choose_backend(model: LoadedModel, config: EngineConfig) -> Backend:

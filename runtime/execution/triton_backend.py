@@ -78,6 +78,9 @@ class TritonBackend:
     def sampler(self, vocab_size: int, eos_token_ids: Collection[int]) -> DeviceSampler:
         return DeviceSampler(vocab_size, eos_token_ids)
 
+    def finish_compiling(self) -> None:
+        """Nothing: Triton compiles when a kernel is launched first."""
+
 
 def _named(number: int, name: str) -> str:
     return f"{number}.{name}"

@@ -33,10 +33,16 @@ class CpuOps:
         no later step is computed otherwise than an earlier one."""
         self.dtype = dtype
         self.ready = False
+        self._thread: threading.Thread | None = None
         if compiled and dtype in (torch.float32, torch.bfloat16):
-            thread = threading.Thread(target=self._compile, name="sgl-lite-compile", daemon=True)
-            thread.start()
-            thread.join(patience)
+            self._thread = threading.Thread(target=self._compile, name="sgl-lite-compile", daemon=True)
+            self._thread.start()
+            self._thread.join(patience)
+
+    def finish_compiling(self) -> None:
+        """Wait until `ready`, or until it is known that these kernels do not compile here."""
+        if self._thread is not None:
+            self._thread.join()
 
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
         """x [rows, width], contiguous."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +34,7 @@ def call(*arguments: str) -> int:
     return ended.value.code if isinstance(ended.value.code, int) else 0
 
 
-@pytest.mark.parametrize("command", ["chat", "bench", "models", "generate", "demo", "version", "serve"])
+@pytest.mark.parametrize("command", ["chat", "bench", "build", "models", "generate", "demo", "version", "serve"])
 def test_help_is_a_screen_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(command, "--help") == 0
     shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
@@ -158,3 +161,19 @@ def test_bench_of_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
             figures = json.loads(output.read_text())
             assert figures["requests"] == 6 and figures["failed"] == 0 and figures["whole_answer"]["p99"] > 0
             ElementTree.parse(plot)
+
+
+@pytest.mark.slow
+def test_build_keeps_what_it_compiles(tmp_path: Path) -> None:
+    """In an empty cache; a second time everything is there."""
+    command = [sys.executable, "-c", "from sgl_lite.cli import main; main()", "build"]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "COLUMNS": "100", "CUDA_VISIBLE_DEVICES": ""}
+
+    def kept() -> dict[str, float]:
+        return {str(path): path.stat().st_mtime for path in tmp_path.rglob("*.nb*")}
+
+    first = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    compiled = kept()
+    assert "a constraint" in first and any("dense_token" in path for path in compiled)
+    subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert kept() == compiled
