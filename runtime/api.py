@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from grammars.spec import Spec
 from runtime.errors import RequestError
 from runtime.images import Image
@@ -197,6 +200,14 @@ class RequestOutput:
     timing: Timing = Timing()
     prompt_logprobs: tuple[TokenLogprob | None, ...] | None = None
     """From `prompt_logprobs_start` on; None stands for the prompt's first token, which has no probability."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A text as a vector, float32 [width] of the model, of any length; num_tokens: what it was made of."""
+
+    vector: NDArray[np.float32]
+    num_tokens: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 import grammars
 from grammars.spec import Spec
-from runtime.api import GenerateRequest, ImageSupport, RequestOutput, SamplingParams, TreeSummary
+from runtime.api import Embedding, GenerateRequest, ImageSupport, RequestOutput, SamplingParams, TreeSummary
 from runtime.cache.image_keys import ImageKeys
 from runtime.cache.prefix_cache import PageTable, PrefixCache
 from runtime.cache.radix_node import Keys
@@ -24,7 +24,7 @@ from runtime.config import EngineConfig
 from runtime.constraint.grammar_runner import GrammarRunner
 from runtime.detokenizer import TokenTexts
 from runtime.engine_loop import EngineLoop, Runner, TokenSampler
-from runtime.errors import RequestError
+from runtime.errors import PromptTooLongError, RequestError
 from runtime.execution.invariant import InvariantRunner, InvariantSampler
 from runtime.execution.model_runner import ModelRunner
 from runtime.failed_images import FailedImages
@@ -86,6 +86,7 @@ class Engine:
             max_num_batched_tokens=config.max_num_batched_tokens,
             policy=POLICIES[config.schedule_policy](),
         )
+        self._runner = runner
         self._metrics = Metrics()
         image_keys = ImageKeys()
         self._intake = Intake(
@@ -212,6 +213,17 @@ class Engine:
     def check_constraint(self, spec: Spec, text: str) -> None:
         """ConformError if `text` cannot begin a text of the spec."""
         self._grammar_runner.check(spec, text)
+
+    def embed(self, prompt: str | tuple[int, ...]) -> Embedding:
+        """The model's last hidden state at the end of a text, computed between two steps; nothing of it is cached.
+
+        PromptTooLongError for what is longer than a step.
+        """
+        ids = self._intake.plain_ids(prompt)
+        most = min(self.context_length, self.config.max_num_batched_tokens)
+        if len(ids) > most:
+            raise PromptTooLongError(f"a text of {len(ids)} tokens is longer than the {most} of one step")
+        return Embedding(self._loop.call(lambda: self._runner.embed(ids)), len(ids))
 
     # Images
 

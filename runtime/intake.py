@@ -149,6 +149,13 @@ class Intake:
                 "ignore_eos=True and a constraint contradict each other: the constraint decides where to end"
             )
 
+    def plain_ids(self, prompt: str | tuple[int, ...]) -> tuple[int, ...]:
+        """The tokens of a prompt without images. RequestError if the model does not read it from left to right."""
+        prompt_ids, layout = self._lay_out(GenerateRequest(prompt=prompt))
+        if layout is not None:
+            raise RequestError("prompt: this model reads it in both directions at once; ask for an answer instead")
+        return prompt_ids
+
     def _lay_out(self, generate: GenerateRequest) -> tuple[tuple[int, ...], PromptLayout | None]:
         prompt = generate.prompt
         if not isinstance(prompt, str):

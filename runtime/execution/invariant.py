@@ -47,6 +47,8 @@ class RowRunner(Protocol):
 
     def forward(self, batch: ScheduledBatch) -> torch.Tensor: ...
 
+    def embed(self, token_ids: Sequence[int]) -> NDArray[np.float32]: ...
+
 
 class InvariantRunner:
     """As the runner it is made from, with one page less: the rows that fill up blocks write to the last one."""
@@ -75,6 +77,10 @@ class InvariantRunner:
         logits = [self._forward_block(rows[begin : begin + self.block]) for begin in range(0, len(rows), self.block)]
         wanted = np.concatenate([np.arange(share.count) >= share.logits_from for share in batch.requests])
         return torch.cat(logits)[torch.from_numpy(wanted)]
+
+    def embed(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """See `ModelRunner.embed`: a text is computed alone, so nothing leaves a trace."""
+        return self._runner.embed(token_ids)
 
     def _forward_block(self, rows: Sequence[ScheduledRequest]) -> torch.Tensor:
         """Logits of these rows; the whole block's are computed, for the head is a product too."""

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from runtime.cache.kv_pool import KVPool, pages_in
 from runtime.config import EngineConfig
@@ -36,6 +37,7 @@ class ModelRunner:
     def __init__(self, model: LoadedModel, config: EngineConfig) -> None:
         if config.num_threads is not None:
             torch.set_num_threads(config.num_threads)
+        self._model = model
         self._module = model.module
         self._device = model.device
         self._use_device()
@@ -115,6 +117,19 @@ class ModelRunner:
         positions = position_ids(ScheduledBatch((request,)), self._three_positions)
         logits = decoder.forward_single(int(request.token_ids[0]), request.start, positions, token)
         return logits[request.logits_from :]
+
+    @torch.inference_mode()
+    def embed(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """[width]: what the head would make the last token's logits of. Beside the pool, in one run."""
+        self._use_device()
+        ids = torch.tensor([token_ids], device=self._device)
+        positions = torch.arange(len(token_ids), device=self._device)[None]
+        if self._three_positions:
+            positions = positions[None].expand(3, -1, -1)
+        with forward_context(self._step_alone(self._model, len(token_ids))):
+            output = self._module.get_decoder()(input_ids=ids, position_ids=positions, use_cache=False)
+        hidden: NDArray[np.float32] = output.last_hidden_state[0, -1].float().cpu().numpy()
+        return hidden
 
     def _fused(self, model: LoadedModel) -> DenseDecoder | None:
         weights = sum(parameter.nbytes for parameter in model.module.parameters())

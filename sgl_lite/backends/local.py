@@ -13,7 +13,7 @@ import numpy as np
 
 from grammars.errors import ConformError
 from grammars.spec import Spec
-from runtime.api import GenerateRequest, RequestOutput
+from runtime.api import Embedding, GenerateRequest, RequestOutput
 from runtime.engine import Engine
 from runtime.request import Request
 from sgl_lite.backends.base import (
@@ -117,6 +117,9 @@ class LocalBackend:
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return str(self.engine.decode(token_ids))
+
+    def embed(self, prompt: str | tuple[int, ...]) -> Embedding:
+        return self.engine.embed(prompt)
 
     def token_ends(self, text: str, special_tokens: bool = True) -> list[int]:
         encoded = self.engine.tokenizer(text, add_special_tokens=special_tokens, return_offsets_mapping=True)

@@ -118,6 +118,15 @@ class Desk:
             await asyncio.shield(start)
         return answers
 
+    def occupy(self, call: Call, weight: int) -> None:
+        """Count work that is no answer as so many of them, until the call ends. Errors: as `start`'s."""
+        self._check_room(weight)
+        self.under_way += weight
+        call.at_end.callback(self._leave, weight)
+
+    def _leave(self, weight: int) -> None:
+        self.under_way -= weight
+
     async def in_thread(self, function: Any, *arguments: Any) -> Any:
         """Run something that would hold up the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)

@@ -87,7 +87,8 @@ def as_api_error(error: BaseException, param: str | None = None, prompt: str = "
             return ApiError(400, str(error), param=prompt, code="context_length_exceeded")
         case RequestError() | ArgumentError():
             named = _NAMED.match(str(error))
-            return ApiError(400, str(error), param=named[1] if named else None, code="invalid_value")
+            field = prompt if named and named[1] == "prompt" else named and named[1]
+            return ApiError(400, str(error), param=field, code="invalid_value")
         case RequestAborted():
             return ApiError(504, "the answer took longer than this server allows", code="timeout")
         case EngineStopped():

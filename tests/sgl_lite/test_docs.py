@@ -56,7 +56,7 @@ def test_the_page_of_the_language(capsys: pytest.CaptureFixture[str]) -> None:
     assert isinstance(person, names["Person"])
 
 
-@pytest.mark.parametrize("page", ["docs/index.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("page", ["docs/index.md", "docs/tutorial.md", "docs/grammars.md"])
 def test_other_pages(page: str) -> None:
     names = type_in(page)
     if "engine" in names:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from starlette.testclient import TestClient
 
@@ -86,6 +89,15 @@ def test_the_site_has_its_pages_and_their_links_lead_somewhere() -> None:
         text = (ROOT / "docs" / page).read_text(encoding="utf-8")
         for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
             assert link.startswith("http") or (ROOT / "docs" / link).exists(), f"{page}: {link}"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("mkdocs") is None, reason="needs the extra docs")
+def test_the_site_builds(tmp_path: Path) -> None:
+    command = ["mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "operations" / "index.html").is_file()
 
 
 def test_extras_are_told() -> None:

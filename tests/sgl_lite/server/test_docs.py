@@ -1,4 +1,4 @@
-"""docs/server.md: its commands and its Python run as they stand, but for the port.
+"""docs/server.md, docs/operations.md and the README: commands and Python run as they stand, but for the port.
 
 The block that installs is left out, and the one that starts the server is slow: the others are run against a server in
 this process.
@@ -13,11 +13,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
+from sgl_lite import cli
 from sgl_lite.backends.local import LocalBackend
 from sgl_lite.server import errors
 from sgl_lite.server.app import POSTS
@@ -28,14 +31,16 @@ from tests.sgl_lite.server.conftest import run_in_thread
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs/server.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(.*?)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 
 
-def blocks(kind: str) -> list[str]:
-    return [block for name, block in BLOCKS if name == kind]
+def blocks(kind: str, page: str = TEXT) -> list[str]:
+    found = re.findall(r"^```(.*?)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return [block for name, block in found if name == kind]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +61,10 @@ def ask(port: str) -> None:
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert set(json.loads(answer["choices"][0]["text"])) == {"name", "age"}
+
+
+def test_the_readme_has_the_same_three_commands() -> None:
+    assert [blocks(kind) for kind in ("bash install", "bash")] == [blocks(k, README) for k in ("bash install", "bash")]
 
 
 @needs_curl
@@ -91,8 +100,15 @@ def test_every_path_and_field_is_there() -> None:
             assert f"`{field.alias or name}`" in TEXT or f"`{name}." in TEXT, name
 
 
+def test_every_setting_is_there() -> None:
+    names = {parameter.name or "" for parameter in typer.main.get_command(cli.app).commands["serve"].params}  # type: ignore[attr-defined]
+    assert names >= tomllib.loads(blocks("toml", OPERATIONS)[0]).keys()
+    for name in names - {"help"}:
+        assert f"`--{name.replace('_', '-')}`" in OPERATIONS
+
+
 def test_every_metric_and_code_is_there() -> None:
     for name in (*_COUNTERS, *_GAUGES):
-        assert f"`{name}`" in TEXT
+        assert f"`{name}`" in OPERATIONS
     for code in (*errors._BODY_CODES.values(), *(code for _, code in errors._CONSTRAINT_CODES)):
         assert f"`{code}`" in TEXT

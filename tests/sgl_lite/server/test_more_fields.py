@@ -11,6 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+import openai
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -255,9 +257,31 @@ class TestTgi:
         )
 
 
-def test_there_are_no_embeddings(raw: TestClient) -> None:
-    body = {"model": MODEL, "input": "words"}
-    assert refused(raw, "/v1/embeddings", body) == ("model", "embeddings_not_supported")
+class TestEmbeddings:
+    def test_the_official_client(self, client: openai.OpenAI, backend: LocalBackend) -> None:
+        """It asks for base64 and gives numbers."""
+        texts = ["Ada is from Paris.", "Bob", "Ada is from Paris."]
+        answer = client.embeddings.create(model=MODEL, input=texts)
+        vectors = np.array([one.embedding for one in answer.data])
+        assert [one.index for one in answer.data] == [0, 1, 2]
+        assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+        expected = backend.embed(texts[0]).vector
+        assert np.allclose(vectors[0], expected / np.linalg.norm(expected), atol=1e-6)
+        assert np.array_equal(vectors[0], vectors[2]) and not np.allclose(vectors[0], vectors[1], atol=0.01)
+        assert answer.usage.prompt_tokens == sum(len(backend.encode(text)) for text in texts)
+        ids = client.embeddings.create(model=MODEL, input=list(backend.encode(texts[1])), encoding_format="float")
+        assert np.allclose(ids.data[0].embedding, vectors[1], atol=1e-6)
+
+    def test_what_cannot_be(self, raw: TestClient) -> None:
+        body = {"model": MODEL, "input": "words"}
+        assert refused(raw, "/v1/embeddings", {**body, "dimensions": 7}) == ("dimensions", "invalid_value")
+        assert refused(raw, "/v1/embeddings", {**body, "input": "long " * 9000}) == ("input", "context_length_exceeded")
+        assert refused(raw, "/v1/embeddings", {**body, "input": [10**8]})[0] == "input"
+        assert refused(raw, "/v1/embeddings", {**body, "input": []})[0] == "input"
+
+    def test_they_count_while_they_are_made(self, raw: TestClient) -> None:
+        assert raw.post("/v1/embeddings", json={"model": MODEL, "input": "a"}).status_code == 200
+        assert raw.app.state.desk.under_way == 0  # type: ignore[attr-defined]
 
 
 class TestRates:
