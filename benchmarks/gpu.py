@@ -1,16 +1,20 @@
 """How near kernels and whole steps come to what the GPU can do. Needs an NVIDIA GPU; takes less than 8 minutes.
 
-    python benchmarks/gpu.py [--quick]
+    python -m benchmarks.gpu [--quick | --dry]
 
-First the roof: how fast the chip copies and multiplies. Then kernels and steps of a model of Llama 2 7B's shape with
-random bfloat16 weights, each as a share of the time that its bytes, or its products, take at the roof. Last the engine,
-beside transformers' own continuous batching. Writes benchmarks/results/gpu.json, after every part, and prints tables.
---quick: a model of two layers and no comparison, to see whether everything runs.
+First the roof: how fast the chip copies and multiplies. Then steps of a model of Llama 2 7B's shape with random
+bfloat16 weights, the engine, and single kernels, each as a share of the time that its bytes, or its products, take at
+the roof. Last `torch.compile`, and transformers' own continuous batching. Writes benchmarks/results/gpu.json after
+every part, and prints a table. A part that fails or takes too long is written down, and the others go on.
+
+--quick: two layers, to see whether everything runs.
+--dry: every line of this script without a GPU, on a tiny model, in Triton's interpreter (TRITON_INTERPRET=1).
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import gc
 import json
 import random
@@ -20,7 +24,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,9 +34,23 @@ import torch
 import transformers
 from rich.console import Console
 from rich.table import Table
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, PreTrainedTokenizerFast
+from transformers import ContinuousBatchingConfig, GenerationConfig
 
+from benchmarks.gpu_setting import (
+    DRY,
+    FULL,
+    QUICK,
+    Chip,
+    Roof,
+    Run,
+    Scale,
+    at_most,
+    kv_bytes_per_token,
+    loaded,
+    measure_roof,
+    random_llama,
+    weight_bytes,
+)
 from grammars.spec import Regex
 from runtime.api import GenerateRequest, SamplingParams
 from runtime.config import EngineConfig
@@ -41,228 +59,200 @@ from runtime.execution.forward_batch import ForwardBatch
 from runtime.execution.model_runner import ModelRunner
 from runtime.execution.sampler import Sampler
 from runtime.kernels import attention_plan
-from runtime.model.discovery import attach, discover, freeze_rope, use_paged_attention
 from runtime.model.loader import LoadedModel
 from runtime.scheduler.batch import SampledTokens, ScheduledBatch, ScheduledRequest, TokenHistory
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
-CONTEXT = 512
-LONG = 8192
-SETTINGS: dict[str, Any] = {"max_num_seqs": 128, "max_num_batched_tokens": 16384, "gpu_memory_utilization": 0.85}
+SECONDS = 450.0
+"""For everything."""
 Results = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Roof:
-    """Measured. bytes_per_second: read and written together, by a copy. flops: of a bfloat16 product, per second."""
+@dataclass
+class Bench:
+    """One run of this script."""
 
-    bytes_per_second: float
-    flops: float
+    chip: Chip
+    scale: Scale
+    path: Path
+    results: Results
+    started: float = field(default_factory=time.perf_counter)
+
+    @contextmanager
+    def part(self, name: str, limit: float) -> Iterator[None]:
+        """What measures something, in so many seconds at most (on a GPU)."""
+        started = time.perf_counter()
+        left = max(1.0, min(limit, SECONDS - (started - self.started))) if self.chip.is_gpu else 1e4
+        try:
+            with at_most(left):
+                yield
+        except Exception as error:
+            traceback.print_exc()
+            self.results[f"{name}: failed"] = repr(error)
+        self.results[f"{name}: seconds"] = time.perf_counter() - started
+        self.path.parent.mkdir(exist_ok=True)
+        self.path.write_text(json.dumps(self.results, indent=1) + "\n")
+        gc.collect()
+        self.chip.free()
+        print(f"{name}: {self.results[f'{name}: seconds']:.0f} s", file=sys.stderr)
+
+    def seconds(self, run: Run, times: int | None = None) -> float:
+        return self.chip.seconds(run, times or self.scale.times)
+
+    def settings(self, **changed: Any) -> EngineConfig:
+        scale = self.scale
+        settings: dict[str, Any] = {"page_size": scale.page_size, "max_num_seqs": max(scale.decode)}
+        if self.chip.is_gpu:
+            settings |= {"max_num_batched_tokens": scale.prefill[0] * scale.prefill[1], "gpu_memory_utilization": 0.85}
+        else:
+            settings |= {"attention_backend": "triton", "kv_cache_bytes": 1 << 20, "overlap": True}
+        return EngineConfig(**settings | changed)
+
+    def runner(self, model: LoadedModel, **changed: Any) -> ModelRunner:
+        runner = ModelRunner(model, self.settings(**changed))
+        if not self.chip.is_gpu:
+            runner.graphs = runner.record(max(self.scale.decode), model.context_length, _replayed)
+        return runner
+
+
+def _replayed(run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Callable[[], None]]:
+    """In place of `CudaCapture`, without a GPU."""
+
+    def replay() -> None:
+        run()
+
+    return run(), replay
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--quick", action="store_true")
-    quick = arguments.parse_args().quick
-    if not torch.cuda.is_available():
-        print("benchmarks/gpu.py: this torch sees no GPU; nothing was measured")
+    arguments.add_argument("--dry", action="store_true")
+    arguments.add_argument("--results", type=Path, default=RESULTS)
+    given = arguments.parse_args()
+    chip = Chip()
+    if chip.is_gpu == given.dry:
+        print(f"benchmarks/gpu.py: --dry is for machines without a GPU, and this is {chip.name}; nothing was measured")
         return
-    results: Results = {"chip": torch.cuda.get_device_name(), "torch": torch.__version__, "quick": quick}
-    results["transformers"] = transformers.__version__
-    roof = measure_roof()
+    scale = DRY if given.dry else QUICK if given.quick else FULL
+    results: Results = {"chip": chip.name, "torch": torch.__version__, "transformers": transformers.__version__}
+    bench = Bench(chip, scale, given.results, results)
+    roof = measure_roof(chip, scale)
     results["roof"] = {"copy_gb_per_s": roof.bytes_per_second / 1e9, "matmul_tflop_per_s": roof.flops / 1e12}
-    module = random_llama(layers=2 if quick else 32)
-    if not quick:
-        with part(results, "transformers"):
-            results["transformers continuous batching"] = transformers_throughput(module)
-    model = loaded(module)
+    module = random_llama(chip, scale)
+    measure_ours(bench, module, roof)
+    with bench.part("torch.compile", 90):
+        measure_compiled(bench)
+    with bench.part("transformers", 90):
+        results["transformers continuous batching"] = measure_transformers(bench, module)
+        name = f"engine, {scale.requests} x {scale.context} + {scale.new_tokens}, tokens/s"
+        results["engine over transformers"] = results[name] / results["transformers continuous batching"]["tokens/s"]
+    Console().print(table_of(results))
+
+
+def measure_ours(bench: Bench, module: Any, roof: Roof) -> None:
+    """All that needs the model on our pool; which is gone after it."""
+    model = loaded(module, bench.scale)
     started = time.perf_counter()
-    runner = ModelRunner(model, EngineConfig(**SETTINGS))
-    results["runner"] = {
+    runner = bench.runner(model)
+    bench.results["runner"] = {
         "seconds to make": time.perf_counter() - started,
         "fused": runner.decoder is not None,
         "graphs": 0 if runner.graphs is None else len(runner.graphs.keys),
         "pool tokens": runner.num_pages * runner.page_size,
     }
-    with part(results, "steps"):
-        measure_steps(results, model, runner, roof)
-    with part(results, "kernels"):
-        measure_kernels(results, model, runner, roof)
-    with part(results, "engine"):
-        measure_engine(results, model, runner)
-    Console().print(table_of(results))
-
-
-@contextmanager
-def part(results: Results, name: str) -> Iterator[None]:
-    """What fails is written down, and the rest goes on; results are kept after each part."""
-    started = time.perf_counter()
-    try:
-        yield
-    except Exception as error:
-        traceback.print_exc()
-        results[f"{name}: failed"] = repr(error)
-    results[f"{name}: seconds"] = time.perf_counter() - started
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    gc.collect()
-    torch.cuda.empty_cache()
-    print(f"{name}: {results[f'{name}: seconds']:.0f} s", file=sys.stderr)
-
-
-def seconds(run: Callable[[], object], times: int = 10) -> float:
-    """Median time of a call and all that it starts, after two calls that warm up."""
-    found = []
-    for number in range(times + 2):
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        run()
-        torch.cuda.synchronize()
-        if number >= 2:
-            found.append(time.perf_counter() - started)
-    return statistics.median(found)
-
-
-def measure_roof() -> Roof:
-    source = torch.randn(1 << 30, device="cuda")
-    target = torch.empty_like(source)
-    copy = seconds(lambda: target.copy_(source))
-    size = 8192
-    a, b = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    product = seconds(lambda: a @ b)
-    return Roof(2 * source.nbytes / copy, 2 * size**3 / product)
-
-
-# The model
-
-
-def random_llama(layers: int) -> Any:
-    """Llama 2 7B's shape, with positions for the long tests."""
-    config = LlamaConfig(
-        vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=layers, num_attention_heads=32,
-        num_key_value_heads=32, max_position_embeddings=2 * LONG, rms_norm_eps=1e-5, tie_word_embeddings=False,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    with torch.device("cuda"):
-        return AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval().requires_grad_(False)
-
-
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a byte, from 3 on."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocab = {"<pad>": 0, "<s>": 1, "</s>": 2, **{character: 3 + i for i, character in enumerate(alphabet)}}
-    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
-
-
-def loaded(module: Any) -> LoadedModel:
-    """As `runtime.model.loader` makes it of a checkpoint."""
-    layers = discover(module.config, "random Llama")
-    use_paged_attention(module, "random Llama")
-    freeze_rope(module, 2 * LONG)
-    attach(module, layers)
-    return LoadedModel("random Llama", module, byte_tokenizer(), 2 * LONG, 32000, frozenset({2}), layers=layers)
-
-
-def weight_bytes(model: LoadedModel) -> int:
-    """What a decode step reads: all but the embedding, of which it reads some rows."""
-    embedding: Any = model.module.get_input_embeddings()
-    return sum(int(p.nbytes) for p in model.module.parameters()) - int(embedding.weight.nbytes)
-
-
-def kv_bytes_per_token(model: LoadedModel) -> int:
-    return sum(layer.num_kv_heads * (layer.key_dim + layer.value_dim) * 2 for layer in model.layers)
+    with bench.part("steps", 120):
+        measure_steps(bench, model, runner, roof)
+    with bench.part("engine", 150):
+        measure_engine(bench, model, runner)
+    with bench.part("kernels", 60):
+        measure_kernels(bench, model, runner, roof)
 
 
 # Steps
 
 
-def request(start: int, count: int, pages: np.ndarray) -> ScheduledRequest:
+def request(start: int, count: int, pages: np.ndarray, sampling: SamplingParams) -> ScheduledRequest:
     tokens = np.full(start + count, 5, dtype=np.int64)
-    sampling = SamplingParams(temperature=0.0)
-    history = TokenHistory(tokens, start + count, 0)
+    history = TokenHistory(tokens, start + count - 1, 0)
     return ScheduledRequest("r", tokens[start:], start, pages, count - 1, True, sampling, history)
 
 
-def step_of(num: int, start: int, count: int, page_size: int, shared: int = 0) -> ScheduledBatch:
+def step_of(
+    scale: Scale, num: int, start: int, count: int = 1, shared: int = 0, sampling: SamplingParams | None = None
+) -> ScheduledBatch:
     """Requests alike, whose first `shared` tokens are in the same pages."""
-    needed, common = -(-(start + count) // page_size), shared // page_size
-    trunk = np.arange(common)
+    needed, common = -(-(start + count) // scale.page_size), shared // scale.page_size
+    trunk, greedy = np.arange(common), SamplingParams(temperature=0.0)
     tables = [
         np.concatenate([trunk, common + i * (needed - common) + np.arange(needed - common)]).astype(np.int32)
         for i in range(num)
     ]
-    return ScheduledBatch(tuple(request(start, count, table) for table in tables))
+    return ScheduledBatch(tuple(request(start, count, table, sampling or greedy) for table in tables))
 
 
-def measure_steps(results: Results, model: LoadedModel, runner: ModelRunner, roof: Roof) -> None:
+def measure_steps(bench: Bench, model: LoadedModel, runner: ModelRunner, roof: Roof) -> None:
+    scale, results = bench.scale, bench.results
     sampler = runner.backend.sampler(model.vocab_size, model.eos_token_ids)
-    for num in (1, 32, 128):
-        batch = step_of(num, CONTEXT - 1, 1, runner.page_size)
-        forward = seconds(partial(runner.forward, batch), 20)
-        whole = seconds(partial(draw, runner, sampler, batch), 20)
-        bound = (weight_bytes(model) + num * CONTEXT * kv_bytes_per_token(model)) / roof.bytes_per_second
-        results[f"decode step, {num} x {CONTEXT}"] = ratio(forward, bound) | {"with sampling_ms": whole * 1e3}
-    batch = step_of(8, 0, 2048, runner.page_size)
-    parameters = weight_bytes(model) / 2 - model.vocab_size * model.module.config.hidden_size
-    attention = 4 * 8 * 2048**2 / 2 * sum(layer.num_heads * layer.key_dim for layer in model.layers)
-    products = 2 * parameters * 8 * 2048 + attention
-    results["prefill, 8 x 2048"] = ratio(seconds(lambda: runner.forward(batch), 5), products / roof.flops)
-    batch = step_of(64, LONG + 64, 1, runner.page_size, shared=LONG)
-    tree = seconds(lambda: runner.forward(batch))
-    worthwhile = attention_plan.MIN_SAVED_TOKENS
-    attention_plan.MIN_SAVED_TOKENS = 1 << 60
-    alone = seconds(lambda: runner.forward(batch))
-    attention_plan.MIN_SAVED_TOKENS = worthwhile
-    results[f"64 requests sharing {LONG}"] = {"ms": tree * 1e3, "each alone_ms": alone * 1e3, "times": alone / tree}
+    alone = copy.copy(runner)
+    alone.graphs = None
+    for num in scale.decode:
+        batch = step_of(scale, num, scale.context - 1)
+        bound = (weight_bytes(model) + num * scale.context * kv_bytes_per_token(model)) / roof.bytes_per_second
+        forward = partial(runner.forward, batch)
+        results[f"decode step, {num} x {scale.context}"] = ratio(bench.seconds(forward), bound) | {
+            "with sampling_ms": bench.seconds(partial(draw, sampler, forward, batch)) * 1e3,
+            "without graphs_ms": bench.seconds(partial(alone.forward, batch)) * 1e3,
+        }
+    num, count = scale.prefill
+    batch = step_of(scale, num, 0, count)
+    parameters = weight_bytes(model) / model.dtype.itemsize - model.vocab_size * scale.hidden
+    attention = 4 * num * count**2 / 2 * sum(layer.num_heads * layer.key_dim for layer in model.layers)
+    bound = (2 * parameters * num * count + attention) / roof.flops
+    results[f"prefill, {num} x {count}"] = ratio(bench.seconds(partial(runner.forward, batch), 5), bound)
+    batch = step_of(scale, scale.sharing, scale.long + scale.page_size, shared=scale.long)
+    least, times = attention_plan.MIN_SAVED_TOKENS, {}
+    for name, attention_plan.MIN_SAVED_TOKENS in (("tree", 1), ("alone", 1 << 60)):
+        times[name] = bench.seconds(partial(runner.forward, batch))
+    attention_plan.MIN_SAVED_TOKENS = least
+    results[f"{scale.sharing} requests sharing {scale.long}"] = {
+        "ms": times["tree"] * 1e3, "each alone_ms": times["alone"] * 1e3, "times": times["alone"] / times["tree"]
+    }  # fmt: skip
 
 
-def draw(runner: ModelRunner, sampler: Sampler, batch: ScheduledBatch) -> SampledTokens:
-    return sampler.sample(runner.forward(batch), batch)
+def draw(sampler: Sampler, forward: Callable[[], torch.Tensor], batch: ScheduledBatch) -> SampledTokens:
+    return sampler.sample(forward(), batch)
 
 
 def ratio(taken: float, bound: float) -> Results:
     return {"ms": taken * 1e3, "bound_ms": bound * 1e3, "of the bound": bound / taken}
 
 
-def measure_kernels(results: Results, model: LoadedModel, runner: ModelRunner, roof: Roof) -> None:
-    """Attention of one layer and the sampler, each alone; launches are counted in, without a graph."""
-    layer = model.layers[0]
+def measure_kernels(bench: Bench, model: LoadedModel, runner: ModelRunner, roof: Roof) -> None:
+    """Attention of one layer from a graph of many, and the sampler alone, launches counted in."""
+    scale, layer = bench.scale, model.layers[0]
     keys, values = runner.pool.keys[0], runner.pool.values[0]
-    for num, context in ((1, CONTEXT), (32, CONTEXT), (128, CONTEXT), (8, LONG)):
-        step = graph_time_of(runner, layer, keys, values, num, context)
+    repeats = 100 if bench.chip.is_gpu else 2
+    for num, context in (*((num, scale.context) for num in scale.decode), (min(8, scale.sharing), scale.long)):
+        step = ForwardBatch.build(step_of(scale, num, context - 1), scale.page_size, bench.chip.device)
+        query = torch.randn(num, layer.num_heads, layer.key_dim, device=bench.chip.device, dtype=model.dtype)
+        attend = partial(runner.backend.attention(step.ragged).attend, layer, query, keys, values, None)
+        replay = bench.chip.recorded(lambda attend=attend: [attend() for _ in range(repeats)])
         bound = num * context * kv_bytes_per_token(model) / len(model.layers) / roof.bytes_per_second
-        results[f"attention of a layer, {num} x {context}"] = ratio(step, bound)
+        results = ratio(bench.seconds(replay, 5) / repeats, bound)
+        bench.results[f"attention of a layer, {num} x {context}"] = results
     sampler = runner.backend.sampler(model.vocab_size, model.eos_token_ids)
-    logits = torch.randn(64, model.vocab_size, device="cuda")
-    for name, sampling in (
-        ("greedy", SamplingParams(temperature=0.0)),
-        ("random", SamplingParams(temperature=1.0)),
-        ("top-k, top-p", SamplingParams(temperature=1.0, top_k=50, top_p=0.9)),
+    logits = torch.randn(scale.sharing, model.vocab_size, device=bench.chip.device)
+    masks = np.full((scale.sharing, -(-model.vocab_size // 32)), 0x55555555, np.int32)
+    for name, sampling, mask in (
+        ("greedy", SamplingParams(temperature=0.0), None),
+        ("greedy, masked", SamplingParams(temperature=0.0), masks),
+        ("random", SamplingParams(temperature=1.0), None),
+        ("top-k, top-p", SamplingParams(temperature=1.0, top_k=50, top_p=0.9), None),
     ):
-        history = TokenHistory(np.zeros(9, np.int64), 4, 1)
-        share = ScheduledRequest("r", np.zeros(1, np.int64), 8, np.zeros(1, np.int32), 0, True, sampling, history)
-        batch = ScheduledBatch((share,) * 64)
-        bound = logits.nbytes / roof.bytes_per_second
-        results[f"sampling 64 rows, {name}"] = ratio(seconds(partial(sampler.sample, logits, batch)), bound)
-
-
-def graph_time_of(
-    runner: ModelRunner, layer: Any, keys: torch.Tensor, values: torch.Tensor, num: int, context: int
-) -> float:
-    """Seconds of one attention, from a graph of a hundred."""
-    forward = ForwardBatch.build(step_of(num, context - 1, 1, runner.page_size), runner.page_size, keys.device)
-    attention = runner.backend.attention(forward.ragged)
-    query = torch.randn(num, layer.num_heads, layer.key_dim, device=keys.device, dtype=keys.dtype)
-    attention.attend(layer, query, keys, values, None)
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for _ in range(100):
-            attention.attend(layer, query, keys, values, None)
-    return seconds(graph.replay, 5) / 100
+        batch = step_of(scale, scale.sharing, 8, sampling=sampling)
+        taken = bench.seconds(partial(sampler.sample, logits, batch, mask))
+        bench.results[f"sampling {scale.sharing} rows, {name}"] = ratio(taken, logits.nbytes / roof.bytes_per_second)
 
 
 # The engine
@@ -273,56 +263,80 @@ def prompts(num: int, length: int) -> list[tuple[int, ...]]:
     return [tuple(rng.randrange(3, 250) for _ in range(length)) for _ in range(num)]
 
 
-def engine_throughput(engine: Engine, constraint: Regex | None, new_tokens: int = 128) -> float:
-    """Output tokens a second of 64 requests with 512 tokens of prompt."""
+def throughput(bench: Bench, engine: Engine, constraint: Regex | None, new_tokens: int) -> float:
+    """Output tokens a second."""
     sampling = SamplingParams(temperature=0.0, max_tokens=new_tokens, ignore_eos=constraint is None)
     engine.flush_cache()
-    torch.cuda.synchronize()
+    bench.chip.synchronize()
     started = time.perf_counter()
     running = [
         engine.submit(GenerateRequest(prompt=prompt, sampling=sampling, constraint=constraint))
-        for prompt in prompts(64, CONTEXT)
+        for prompt in prompts(bench.scale.requests, bench.scale.context)
     ]
     produced = sum(len(request.result(300).outputs[0].token_ids) for request in running)
     return produced / (time.perf_counter() - started)
 
 
-def measure_engine(results: Results, model: LoadedModel, runner: ModelRunner) -> None:
-    config = EngineConfig(**SETTINGS)
+def measure_engine(bench: Bench, model: LoadedModel, runner: ModelRunner) -> None:
+    scale, results = bench.scale, bench.results
     sampler = runner.backend.sampler(model.vocab_size, model.eos_token_ids)
-    with Engine.from_parts(config, model, runner, sampler) as engine:
-        engine_throughput(engine, None, 8)
-        results["engine, 64 x 512 + 128, tokens/s"] = engine_throughput(engine, None)
-        length = 128
-        letters = Regex(f"[a-z ]{{{length}}}[a-z ]*")
-        engine_throughput(engine, letters, 8 + length)
-        free = engine_throughput(engine, None, 256)
-        constrained = engine_throughput(engine, letters, 256)
-        results["constrained decode, 64"] = {"free": free, "constrained": constrained, "ratio": constrained / free}
+    new = scale.new_tokens
+    name = f"engine, {scale.requests} x {scale.context} + {new}, tokens/s"
+    with Engine.from_parts(bench.settings(overlap=False), model, runner, sampler) as engine:
+        throughput(bench, engine, None, 2)
+        results["the same without overlap"] = throughput(bench, engine, None, new)
+    with Engine.from_parts(bench.settings(), model, runner, sampler) as engine:
+        throughput(bench, engine, None, 2)
+        results[name] = throughput(bench, engine, None, new)
+        letters = Regex(f"[a-z ]{{{new}}}[a-z ]*")
+        throughput(bench, engine, letters, new)
+        free = throughput(bench, engine, None, 2 * new)
+        constrained = throughput(bench, engine, letters, 2 * new)
+        results[f"constrained decode, {scale.requests}"] = {
+            "free": free, "constrained": constrained, "ratio": constrained / free
+        }  # fmt: skip
         once = SamplingParams(temperature=0.0, max_tokens=1)
         firsts: list[float] = []
-        for prompt in prompts(12, CONTEXT):
+        for number, prompt in enumerate(prompts(scale.firsts, scale.context)):
             started = time.perf_counter()
-            engine.submit(GenerateRequest(prompt=prompt, sampling=once, cache_salt=str(len(firsts)))).result(60)
+            engine.submit(GenerateRequest(prompt=prompt, sampling=once, cache_salt=str(number))).result(60)
             firsts.append(time.perf_counter() - started)
-        results["first token of 512, ms"] = statistics.median(firsts[2:]) * 1e3
+        results[f"first token of {scale.context}, ms"] = statistics.median(firsts[1:]) * 1e3
         results["engine stats"] = engine.stats()
-    ours, theirs = (
-        results.get(name) for name in ("engine, 64 x 512 + 128, tokens/s", "transformers continuous batching")
-    )
-    if theirs:
-        results["engine over transformers"] = ours / theirs["tokens/s"]
 
 
-def transformers_throughput(module: Any) -> Results:
+def measure_compiled(bench: Bench) -> None:
+    """A decode step of four layers: as it is fused here, as the model's own modules, and both through torch.compile."""
+    scale = replace(bench.scale, layers=min(4, bench.scale.layers), long=bench.scale.context)
+    model = loaded(random_llama(bench.chip, scale), scale)
+    fused = bench.runner(model, kv_cache_bytes=1 << 30 if bench.chip.is_gpu else 1 << 20, cuda_graphs=False)
+    plain = copy.copy(fused)
+    plain.decoder = None
+    backend = "inductor" if bench.chip.is_gpu else "aot_eager"
+    for num in scale.decode[:2]:
+        step = ForwardBatch.build(step_of(scale, num, scale.context // 2), scale.page_size, bench.chip.device)
+        found = bench.results.setdefault(f"four layers, {num} x {scale.context // 2}, ms", {})
+        inputs = (step.input_ids[0], step.position_ids[0], step.slots, fused.backend.attention(step.ragged))
+        for name, runner in (("fused", fused), ("plain", plain)):
+            for compiled in (False, True):
+                decode = torch.compile(runner._decode, backend=backend) if compiled else runner._decode
+                replay = bench.chip.recorded(partial(torch.inference_mode()(decode), *inputs))
+                found[name + ", compiled" * compiled] = bench.seconds(replay) * 1e3
+    torch._dynamo.reset()  # it holds on to the model
+
+
+def measure_transformers(bench: Bench, module: Any) -> Results:
     """Its continuous batching on the same requests, with paged attention over torch's own kernel."""
+    scale = bench.scale
     module.set_attn_implementation("paged|sdpa")
-    settings = GenerationConfig(max_new_tokens=128, do_sample=False, eos_token_id=-1, pad_token_id=0)
-    inputs = [list(prompt) for prompt in prompts(64, CONTEXT)]
-    module.generate_batch(inputs=inputs[:2], generation_config=settings)
-    torch.cuda.synchronize()
+    settings = GenerationConfig(max_new_tokens=scale.new_tokens, do_sample=False, eos_token_id=-1, pad_token_id=0)
+    inputs = [list(prompt) for prompt in prompts(scale.requests, scale.context)]
+    pool = None if bench.chip.is_gpu else ContinuousBatchingConfig(num_blocks=64, max_batch_tokens=256)
+    generate = partial(module.generate_batch, generation_config=settings, continuous_batching_config=pool)
+    generate(inputs=inputs[:2])
+    bench.chip.synchronize()
     started = time.perf_counter()
-    outputs = module.generate_batch(inputs=inputs, generation_config=settings)
+    outputs = generate(inputs=inputs)
     taken = time.perf_counter() - started
     produced = sum(len(output.generated_tokens) for output in outputs.values())
     return {"tokens/s": produced / taken, "tokens": produced, "seconds": taken, "attention": "paged|sdpa"}

@@ -24,8 +24,8 @@ RESULTS = Path(__file__).parent / "results" / "triton_resources.json"
 
 
 def main() -> None:
-    builds = [*attention_builds(), *other_builds()]
-    pairs = [(what, target) for what in builds for target in TARGETS]
+    builds = [[*attention_builds(target), *other_builds()] for target in TARGETS]
+    pairs = [(what, target) for same in zip(*builds, strict=True) for what, target in zip(same, TARGETS, strict=True)]
     found = [build(what, target) for what, target in track(pairs, "compiling", transient=True)]
     RESULTS.parent.mkdir(exist_ok=True)
     versions = {"triton": triton.__version__, "torch": torch.__version__}

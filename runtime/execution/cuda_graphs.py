@@ -8,7 +8,8 @@ has to run as it is. What changes from step to step lies in a `Mailbox`; everyth
            merged  some rows' keys are cut into pieces, for want of rows ("split-K")
            tree    some keys are read once for several requests
 
-All graphs share one memory pool and are captured largest first, so that smaller ones fit into what larger ones took.
+All graphs share one memory pool and are captured largest first, so that smaller ones fit into what larger ones took;
+and they leave their logits in one place, which with many graphs and a large vocabulary would be gigabytes.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Form = Literal["direct", "merged", "tree"]
 Run = Callable[[], torch.Tensor]
 Capture = Callable[[Run], tuple[torch.Tensor, Callable[[], None]]]
 Decode = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Attention], torch.Tensor]
-"""(input_ids, positions, slots: int32 [size], attention) -> logits [size, vocab]."""
+"""(input_ids, positions, slots: int32 [size], attention) -> logits [size, vocab] of any dtype."""
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +93,8 @@ class DecodeGraphs:
         self._page_size = page_size
         self._max_pages = max_pages
         self._dummy = np.array([dummy_page], dtype=np.int32)
+        self._logits: torch.Tensor | None = None
+        """float32 [largest size, vocab]."""
         self._sizes = sorted({min(size, max_requests) for size in SIZES} | {min(max_requests, SIZES[-1])})
         keys = [GraphKey(size, form) for size in reversed(self._sizes) for form in self._forms(size)]
         progress = track(keys, "capturing graphs", transient=True, disable=not sys.stderr.isatty())
@@ -103,7 +106,10 @@ class DecodeGraphs:
         return tuple(self._graphs)
 
     def forward(self, batch: ScheduledBatch, drawn: torch.Tensor | None = None) -> torch.Tensor | None:
-        """Logits [requests, vocab] in the batch's order, to be used before the next call. drawn: see `ModelRunner`."""
+        """Logits, float32 [requests, vocab], in the batch's order, to be used before the next call.
+
+        drawn: see `ModelRunner.forward`.
+        """
         count = len(batch.requests)
         if count > self._sizes[-1] or not all(_decodes(request) for request in batch.requests):
             return None
@@ -165,8 +171,8 @@ class DecodeGraphs:
 
     def _lengths(self, shape: AttentionShape, size: int, form: Form) -> dict[str, int]:
         """The most that arrays of a step of this form can hold. See `cut_attention` for why there are no more items."""
-        narrow = shape.group_size <= NARROW_TILE
-        tiles = 1 if narrow else -(-shape.group_size // shape.wide_tile)
+        narrow = shape.group_size <= NARROW_TILE or shape.wide_tile == NARROW_TILE
+        tiles = -(-shape.group_size // (NARROW_TILE if narrow else shape.wide_tile))
         splits = 0 if form == "direct" else -(-self._backend.num_programs // shape.num_kv_heads)
         items, rows, parts = (size + splits) * tiles, size, size + splits
         if form == "tree":
@@ -194,7 +200,10 @@ class DecodeGraphs:
         attention = backend.attention_of(tensors, num_parts, self._page_size)
 
         def run() -> torch.Tensor:
-            return decode(tensors["input_ids"], tensors["positions"], tensors["slots"], attention)
+            logits = decode(tensors["input_ids"], tensors["positions"], tensors["slots"], attention)
+            if self._logits is None:  # in the first run of the largest graph, which is not recorded
+                self._logits = logits.float()
+            return self._logits[:size].copy_(logits)
 
         return _Graph(mailbox, *capture(run))
 
@@ -218,9 +227,12 @@ class CudaCapture:
             run()  # kernels are compiled and workspaces made outside of the graph
         torch.cuda.current_stream().wait_stream(side)
         torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._memory):
-            logits = run()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        try:
+            with torch.cuda.graph(graph, pool=self._memory):
+                logits = run()
+        finally:
+            torch.cuda.set_stream(stream)  # torch leaves the stream of a recording that failed
         return logits, graph.replay
 
 

@@ -77,16 +77,17 @@ class ModelRunner:
         step = PagedStep(self.pool, forward.slots, self.backend.attention(forward.ragged), self.backend)
         if forward.images is not None:
             return self._forward_images(forward, forward.images, batch.upcoming, step)
-        return self._logits(forward.input_ids, forward.position_ids, forward.logit_rows, step)
+        return self._logits(forward.input_ids, forward.position_ids, forward.logit_rows, step).float()
 
     def _logits(
         self, input_ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor, step: PagedStep
     ) -> torch.Tensor:
+        """In the model's dtype."""
         if self.decoder is not None:
-            return self.decoder.forward(input_ids, positions, rows, step).float()
+            return self.decoder.forward(input_ids, positions, rows, step)
         with forward_context(step):
             output = self._module(input_ids=input_ids, position_ids=positions, use_cache=False, logits_to_keep=rows)
-        return output.logits[0].float()
+        return cast(torch.Tensor, output.logits[0])
 
     def _forward_images(
         self, forward: ForwardBatch, images: ImageRows, upcoming: Sequence[ProcessedImage], step: PagedStep
@@ -160,7 +161,7 @@ class ModelRunner:
         rows = torch.arange(min(config.max_num_seqs, count), device=model.device)
         positions = zeros[None].expand(3, -1, -1) if self._three_positions else zeros
         step = self._step_alone(model, count)
-        return torch.inference_mode()(lambda: self._logits(zeros, positions, rows, step))
+        return torch.inference_mode()(lambda: self._logits(zeros, positions, rows, step).float())
 
     def _capture(self, model: LoadedModel, config: EngineConfig) -> DecodeGraphs | None:
         if model.device.type != "cuda" or self.backend.name != "triton" or self._three_positions:

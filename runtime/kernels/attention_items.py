@@ -56,7 +56,8 @@ class AttentionShape:
     @classmethod
     def of(cls, layer: AttentionLayer, itemsize: int) -> AttentionShape:
         """itemsize: of the queries, in bytes."""
-        wide = 32 if itemsize > 2 else 128 if max(layer.key_dim, layer.value_dim) <= 128 else 64
+        dim = max(layer.key_dim, layer.value_dim)
+        wide = NARROW_TILE if itemsize > 2 else 32 if dim > 256 else 64 if dim > 128 else 128
         return cls(layer.num_kv_heads, layer.group_size, layer.sliding_window, layer.chunk_size, wide)
 
 

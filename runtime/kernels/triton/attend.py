@@ -16,7 +16,7 @@ import triton.language as tl
 
 from runtime.kernels.attention_items import NARROW_TILE
 from runtime.kernels.triton.float8 import decode_e4m3
-from runtime.kernels.triton.interpreted import dot_dtype
+from runtime.kernels.triton.interpreted import dot_dtype, target_of
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 SMALLEST_DOT = 16
@@ -55,7 +55,7 @@ def attend_kernel(
     last_key = tl.load(last + row, mask=live, other=-1)
     first_key = tl.load(first + row, mask=live & LIMITED, other=0)
     main = tl.arange(0, MAIN)
-    at = query + row.to(tl.int64) * query_row + query_at_head * query_head
+    at = query + row.to(tl.int64) * query_row + query_at_head.to(tl.int64) * query_head
     q = tl.load(at[:, None] + main[None, :], mask=live[:, None] & (main < KEY_DIM)[None, :], other=0.0).to(DOT)
     q_rest = q
     if REST:
@@ -163,8 +163,8 @@ class Tiling:
     stages: int
 
 
-def tiling(tile: int, key_dim: int, value_dim: int, itemsize: int) -> Tiling:
-    """What fits the registers and the shared memory of sm_80 and later; itemsize: of the queries, in bytes.
+def tiling(tile: int, key_dim: int, value_dim: int, itemsize: int, target: int) -> Tiling:
+    """What fits registers and shared memory; itemsize: of the queries, in bytes. target: compute capability times ten.
 
     Not tuned on hardware yet; `benchmarks/triton_resources.py` shows what it takes. Loads of keys wait for loads of
     page numbers, so that it takes five stages to have two blocks of keys under way.
@@ -173,8 +173,10 @@ def tiling(tile: int, key_dim: int, value_dim: int, itemsize: int) -> Tiling:
     keys = 64 if both <= 320 else 32 if both <= 512 else 16
     # Heads in two parts (192 is 128 + 64) spill with five stages; programs then hide the waiting from each other.
     stages = 4 if tile == NARROW_TILE and keys == 64 and head_parts(key_dim)[1] else 5
+    if target < 90 and tile > NARROW_TILE:  # before wgmma, keys and values of a product go through registers
+        keys = min(keys, 32)
     keys, stages = (keys, stages) if itemsize <= 2 else (max(16, keys // 2), 2)
-    return Tiling(tile, keys, 4 if tile <= 32 else 8, stages)
+    return Tiling(tile, keys, 4 if tile == NARROW_TILE else 8, stages)
 
 
 def head_parts(dim: int) -> tuple[int, int]:
@@ -195,6 +197,7 @@ def constants(
     value_dim: int,
     tile: int,
     page_size: int,
+    target: int,
     *,
     direct: bool = True,
     sinks: bool = False,
@@ -204,7 +207,7 @@ def constants(
 ) -> dict[str, Any]:
     """What the kernel is compiled for. dtype: of the queries."""
     main, rest = head_parts(key_dim)
-    how = tiling(tile, key_dim, value_dim, dtype.itemsize)
+    how = tiling(tile, key_dim, value_dim, dtype.itemsize, target)
     return {
         "GROUP": group,
         "PAGE_SIZE": page_size,
@@ -255,7 +258,7 @@ def attend_items(
     heads, key_dim = query.shape[1:]
     kv_heads, value_dim = values.shape[1:]
     compiled_for = constants(
-        query.dtype, heads // kv_heads, key_dim, value_dim, tile, page_size,
+        query.dtype, heads // kv_heads, key_dim, value_dim, tile, page_size, target_of(query.device),
         direct=lse is None, sinks=sinks is not None, capped=softcap > 0, limited=limited,
         float8=keys.dtype == torch.uint8,
     )  # fmt: skip

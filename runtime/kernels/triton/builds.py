@@ -19,7 +19,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from runtime.kernels.attention_items import NARROW_TILE
+from runtime.kernels.attention_items import NARROW_TILE, AttentionShape
+from runtime.kernels.contract import AttentionLayer
 from runtime.kernels.triton.attend import attend_kernel, constants
 from runtime.kernels.triton.draw_tokens import draw_kernel
 from runtime.kernels.triton.edit_logits import edit_kernel
@@ -60,9 +61,8 @@ class Resources:
     warps: int = field(default=4)
 
 
-def attention_builds() -> Iterator[Build]:
+def attention_builds(target: int) -> Iterator[Build]:
     """Decode and extend in the shapes of common models. The first is Llama 2 7B's decode."""
-    wide = {128: 128, 64: 128, 192: 64, 256: 64, 576: 64}
     for name, dtype, group, key_dim, value_dim, more in (
         ("32 heads of 128", torch.bfloat16, 1, 128, 128, {}),
         ("group of 4, 128", torch.bfloat16, 4, 128, 128, {}),
@@ -74,12 +74,14 @@ def attention_builds() -> Iterator[Build]:
         ("heads of 128, fp16", torch.float16, 1, 128, 128, {}),
         ("heads of 128, fp32", torch.float32, 1, 128, 128, {}),
     ):
+        layer = AttentionLayer(0, "", group, 1, key_dim, value_dim, 1.0)
+        wide = AttentionShape.of(layer, dtype.itemsize).wide_tile
         for kind, tile, direct in (
             ("decode", NARROW_TILE, True),
             ("decode, split", NARROW_TILE, False),
-            ("extend", 32 if dtype == torch.float32 else wide[key_dim], True),
+            ("extend", wide, True),
         ):
-            chosen = constants(dtype, group, key_dim, value_dim, tile, 16, direct=direct, **more)
+            chosen = constants(dtype, group, key_dim, value_dim, tile, 16, target, direct=direct, **more)
             warps, stages = chosen.pop("num_warps"), chosen.pop("num_stages")
             number, pool = "*" + _NAMES[dtype], "*u8" if more.get("float8") else "*" + _NAMES[dtype]
             types = {"query": number, "keys": pool, "values": pool, "sinks": number, "scaling": "fp32"}

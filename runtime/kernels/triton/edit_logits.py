@@ -9,7 +9,7 @@ import triton.language as tl
 _BLOCK = 256
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def edit_kernel(logits, at, factor, amount, replace, count, BLOCK: tl.constexpr):
     """Some entries a program; no two of all have one place."""
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)

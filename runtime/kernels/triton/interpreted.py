@@ -1,7 +1,8 @@
-"""Whether kernels run in Triton's interpreter, and what it cannot do."""
+"""What kernels run on: Triton's interpreter, and what it cannot do; or a chip, and of which kind."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,6 +12,15 @@ import triton.language as tl
 INTERPRETED: bool = triton.knobs.runtime.interpret
 
 _TRITON = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
+
+
+@cache
+def target_of(device: torch.device) -> int:
+    """Compute capability times ten; without a GPU, an H100's."""
+    if device.type != "cuda":
+        return 90
+    major, minor = torch.cuda.get_device_capability(device)
+    return 10 * major + minor
 
 
 def dot_dtype(dtype: torch.dtype) -> Any:

@@ -23,7 +23,8 @@ def write_kernel(
     at = tl.arange(0, BLOCK)
     slot = tl.load(slots + row).to(tl.int64)
     inside = (head < HEADS)[:, None] & (at < DIM)[None, :]
-    number = tl.load(source + row * source_row + head[:, None] * source_head + at[None, :], mask=inside, other=0.0)
+    source += row * source_row + head.to(tl.int64)[:, None] * source_head + at[None, :]
+    number = tl.load(source, mask=inside, other=0.0)
     if FLOAT8:
         number = encode_e4m3(number.to(tl.float32))
     pool += slot * pool_slot + head[:, None] * pool_head + at[None, :]

@@ -15,8 +15,13 @@ from runtime.kernels.triton.builds import (
     other_builds,
 )
 
-ATTENTION, OTHERS = list(attention_builds()), list(other_builds())
-QUICK = [ATTENTION[0], ATTENTION[1]]
+ATTENTION = [(what, target) for target in TARGETS for what in attention_builds(target)]
+QUICK = [pair for pair in ATTENTION if pair[0].name.startswith("decode") and pair[0].name.endswith("32 heads of 128")]
+OTHERS = list(other_builds())
+
+
+def name_of(value: object) -> str:
+    return value.name if isinstance(value, Build) else str(value)
 
 
 def check(what: Build, target: int) -> None:
@@ -26,19 +31,19 @@ def check(what: Build, target: int) -> None:
         assert found.spilled == 0
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("what", QUICK, ids=lambda what: what.name)
+@pytest.mark.parametrize(("what", "target"), QUICK, ids=name_of)
 def test_decode(what: Build, target: int) -> None:
     check(what, target)
 
 
-@pytest.mark.parametrize("what", OTHERS, ids=lambda what: what.name)
+@pytest.mark.parametrize("what", OTHERS, ids=name_of)
 def test_other_kernels(what: Build) -> None:
     check(what, 90)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("what", [*ATTENTION[2:], *OTHERS], ids=lambda what: what.name)
+@pytest.mark.parametrize(
+    ("what", "target"), [*ATTENTION, *((what, target) for target in TARGETS for what in OTHERS)], ids=name_of
+)
 def test_all(what: Build, target: int) -> None:
     check(what, target)
