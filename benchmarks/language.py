@@ -4,7 +4,8 @@
 
 Prints and writes `results/language.json`:
   batch:   so many programs of three gens each in one `run_batch`, beside the same requests sent to the engine by hand.
-           Overhead is the difference of wall times a program; `threads` the most that were alive.
+           Overhead is the difference a program, of wall and of processor time (which other work on the machine
+           disturbs less), the median of several rounds; `threads` the most that were alive.
   growing: a state of some 32,000 tokens that asks again and again: milliseconds to tokenise its prompt, as programs do
            and as a whole.
   forks:   pages that 200 forks of a 2,000-token state add to the pool before they write anything of their own.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import queue
+import statistics
 import sys
 import threading
 import time
@@ -60,8 +62,8 @@ def by_hand(engine: Engine, programs: int) -> list[str]:
     return texts
 
 
-def batch(engine: Engine, programs: int, rounds: int = 3) -> dict[str, Any]:
-    """The faster of `rounds` of each, in turn, so that both meet the same machine."""
+def batch(engine: Engine, programs: int, rounds: int = 7) -> dict[str, Any]:
+    """Medians of `rounds` of each, in turn, so that both meet the same machine."""
     most, stop = threading.active_count(), threading.Event()
 
     def watch() -> None:
@@ -73,25 +75,28 @@ def batch(engine: Engine, programs: int, rounds: int = 3) -> dict[str, Any]:
         return [state.text() for state in three_gens.run_batch([{"number": i} for i in range(programs)])]
 
     by_hand(engine, 50)
-    language_time, engine_time = float("inf"), float("inf")
+    times = []
     for _ in range(rounds):
         engine.flush_cache()
-        seconds, plain = timed(lambda: by_hand(engine, programs))
-        engine_time = min(engine_time, seconds)
+        *plain, texts = timed(lambda: by_hand(engine, programs))
         engine.flush_cache()
         watcher = threading.Thread(target=watch)
         stop.clear()
         watcher.start()
-        seconds, states = timed(language)
+        *ours, written = timed(language)
         stop.set()
         watcher.join()
-        language_time = min(language_time, seconds)
-        assert states == plain
+        times.append((*plain, *ours))
+        assert written == texts
+    engine_s, engine_cpu_s, language_s, language_cpu_s = map(statistics.median, zip(*times, strict=True))
     return {
         "programs": programs,
-        "engine_s": engine_time,
-        "language_s": language_time,
-        "overhead_ms_a_program": (language_time - engine_time) * 1000 / programs,
+        "engine_s": engine_s,
+        "engine_cpu_s": engine_cpu_s,
+        "language_s": language_s,
+        "language_cpu_s": language_cpu_s,
+        "overhead_ms_a_program": statistics.median(b - a for a, _, b, _ in times) * 1000 / programs,
+        "overhead_cpu_ms_a_program": statistics.median(b - a for _, a, _, b in times) * 1000 / programs,
         "threads": most - 1,  # without the one that counts
     }
 
@@ -111,8 +116,8 @@ def growing(engine: Engine, gens: int = 200) -> dict[str, Any]:
             grown += f" Question {step}: and an answer."
             known = backend.tokenized(grown, True, known)
 
-    seconds, _ = timed(as_programs_do)
-    whole, ids = timed(lambda: [backend.encode(known.text) for _ in range(5)][-1])
+    seconds, _, _ = timed(as_programs_do)
+    whole, _, ids = timed(lambda: [backend.encode(known.text) for _ in range(5)][-1])
     assert ids == known.ids
     return {"tokens": len(ids), "ms_a_gen": seconds * 1000 / gens, "ms_a_gen_of_the_whole": whole * 1000 / 5}
 
@@ -134,7 +139,7 @@ def forks(engine: Engine) -> dict[str, Any]:
         pages.append(used(engine))
 
     engine.flush_cache()
-    seconds, _ = timed(lambda: program().sync())
+    seconds, _, _ = timed(lambda: program().sync())
     return {"pages_before": pages[0], "pages_at_the_fork": pages[1], "pages_after": pages[2], "s": seconds}
 
 
@@ -151,7 +156,7 @@ def choices(engine: Engine) -> dict[str, Any]:
 
     run(0, 50)
     one = min(timed(lambda n=n: run(n, 1))[0] for n in range(1, 6))  # type: ignore[misc]
-    many, metas = zip(*(timed(lambda n=n: run(n, 50)) for n in range(10, 15)), strict=True)  # type: ignore[misc]
+    many, _, metas = zip(*(timed(lambda n=n: run(n, 50)) for n in range(10, 15)), strict=True)  # type: ignore[misc]
     return {
         "prompt_tokens": metas[0]["prompt_tokens"],
         "computed_tokens": metas[0]["computed_tokens"],
@@ -173,10 +178,11 @@ def used(engine: Engine) -> int:
     return int(stats["pages"] - stats["pages_free"])
 
 
-def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    begin = time.perf_counter()
+def timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Seconds, those of the processor, and the result."""
+    begin, begin_cpu = time.perf_counter(), time.process_time()
     result = call()
-    return time.perf_counter() - begin, result
+    return time.perf_counter() - begin, time.process_time() - begin_cpu, result
 
 
 def main() -> None:

@@ -171,13 +171,13 @@ class Intake:
         return prompt_ids or (self._beginning(),), None
 
     def _checked(self, prompt: tuple[int, ...]) -> tuple[int, ...]:
-        given = np.asarray(prompt)
-        if given.size and given.dtype.kind not in "iu":
-            raise RequestError(f"prompt: token ids must be integers, not {given.dtype}")
-        outside = given[(given < 0) | (given >= self._vocab_size)]
-        if outside.size:
-            raise RequestError(f"prompt: token id {outside[0]} is not in 0..{self._vocab_size - 1}")
-        return tuple(given.tolist())
+        for kind in set(map(type, prompt)) - {int}:
+            if not issubclass(kind, np.integer):
+                raise RequestError(f"prompt: token ids must be integers, not {kind.__name__}")
+        for token_id in (min(prompt), max(prompt)) if prompt else ():
+            if not 0 <= token_id < self._vocab_size:
+                raise RequestError(f"prompt: token id {token_id} is not in 0..{self._vocab_size - 1}")
+        return tuple(map(int, prompt))
 
     def _cache_keys(
         self, prompt_ids: tuple[int, ...], layout: PromptLayout | None, salt: str

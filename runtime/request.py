@@ -29,7 +29,7 @@ class Request:
         self.generate = generate
         self._abort = abort
         self._listeners: list[OnOutput] = [on_output] if on_output else []
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
         self._latest: RequestOutput | None = None
         self._num_outputs = 0
         self._error: BaseException | None = None

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from functools import cache
+from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 from grammars.spec import Spec
 from runtime.api import GenerateRequest, RequestOutput
@@ -103,6 +104,16 @@ class Tokenizing(Protocol):
     def tokenized(self, text: str, special_tokens: bool, before: TokenizedText | None) -> TokenizedText:
         """The tokens of `text`, as `encode` gives them. before: those of a text that begins alike, if there is one."""
         ...
+
+
+def tokenizes(backend: object) -> TypeGuard[Tokenizing]:
+    """Whether it does. `isinstance` looks through the whole class, which takes long for what every request asks."""
+    return _class_tokenizes(type(backend))
+
+
+@cache
+def _class_tokenizes(kind: type) -> bool:
+    return issubclass(kind, Tokenizing)
 
 
 class Backend(Protocol):

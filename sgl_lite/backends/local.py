@@ -81,10 +81,6 @@ class LocalBackend:
     ) -> Request:
         """See `Backend.generate`. Callbacks come from the engine's thread."""
 
-        def on_part(output: RequestOutput) -> None:
-            if not output.finished:
-                on_output(output)
-
         def on_end(ended: Request) -> None:
             if ended.error is not None:
                 on_failure(ended.error)
@@ -93,7 +89,7 @@ class LocalBackend:
 
         if conversation is not None and isinstance(request.prompt, str) and not request.images:
             request = replace(request, prompt=self.encode(request.prompt, special_tokens=False))
-        pending = self.engine.submit(request, on_output=on_part if stream else None)
+        pending = self.engine.submit(request, on_output=_unfinished(on_output) if stream else None)
         pending.add_done_callback(on_end)
         return pending
 
@@ -188,6 +184,16 @@ class LocalBackend:
 
     def shutdown(self) -> None:
         self.engine.shutdown()
+
+
+def _unfinished(on_output: OnOutput) -> OnOutput:
+    """Hands on all outputs but the last, which comes with the end of the request."""
+
+    def on_part(output: RequestOutput) -> None:
+        if not output.finished:
+            on_output(output)
+
+    return on_part
 
 
 _BACKENDS: weakref.WeakKeyDictionary[Engine, LocalBackend] = weakref.WeakKeyDictionary()

@@ -11,31 +11,33 @@ from collections.abc import Callable, Iterable
 class Changes:
     """A lock, and those who wait for what changes under it.
 
-    `ready` functions are called with the lock held (`wait`) or without (`wait_async`); they must not wait.
+    `ready` functions are called by whoever waits, without the lock; they must not wait.
     """
 
     def __init__(self) -> None:
-        self.lock = threading.Condition()
+        self.lock = threading.RLock()
         self._listeners: list[Callable[[], None]] = []
 
     def notify(self, also: Iterable[Callable[[], None]] = ()) -> None:
         """Something changed. `also`: called once, after those who wait were told."""
-        with self.lock:
-            self.lock.notify_all()
-            calls = [*self._listeners, *also]
-        for call in calls:
+        for call in (*self._listeners, *also):
             call()
 
     def wait(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
         """Until `ready()`, or False after `timeout` seconds."""
-        end = None if timeout is None else time.monotonic() + timeout
-        with self.lock:
-            while not ready():
-                left = None if end is None else end - time.monotonic()
-                if left is not None and left <= 0:
-                    return False
-                self.lock.wait(left)
+        if ready():
             return True
+        end = None if timeout is None else time.monotonic() + timeout
+        changed = threading.Event()
+        remove = self.listen(changed.set)
+        try:
+            while not ready():
+                if not changed.wait(None if end is None else end - time.monotonic()):
+                    return ready()
+                changed.clear()
+            return True
+        finally:
+            remove()
 
     async def wait_async(self, ready: Callable[[], bool]) -> None:
         """Until `ready()`, without blocking the event loop."""

@@ -73,8 +73,8 @@ class NodeQueue:
             with self.changes.lock:
                 if self._busy or not self._waiting or self.error is not None:
                     return
+                self._busy = True  # first, so that nobody who looks without the lock takes it for idle
                 placed = self._waiting.popleft()
-                self._busy = True
             try:
                 waits = self._carry_out(placed)
             except Exception as error:
@@ -123,8 +123,9 @@ class NodeQueue:
 
     def notify(self) -> None:
         """Tell all who wait that something changed."""
-        with self.changes.lock:
-            waiting: list[Callable[[], None]] = []
-            if self.idle:
-                waiting, self._when_idle = self._when_idle, waiting
-        self.changes.notify(waiting)
+        told: list[Callable[[], None]] = []
+        if self._when_idle:
+            with self.changes.lock:
+                if self.idle:
+                    told, self._when_idle = self._when_idle, told
+        self.changes.notify(told)

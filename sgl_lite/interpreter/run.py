@@ -51,8 +51,7 @@ class Run:
         self.in_event_loop = False
         self.task: Any = None
         self.cancelled = False
-        self._lock = threading.Lock()
-        self._pending: dict[object, Pending | None] = {}
+        self._under_way: set[_Sent] = set()
 
     def body_begins(self) -> None:
         """The program's body is executed from now on, by this thread: the time begins to count."""
@@ -88,11 +87,10 @@ class Run:
 
     def cancel(self) -> None:
         """Abort what is under way, in all states of the run."""
-        with self._lock:
-            self.cancelled = True
-            pending = [request for request in self._pending.values() if request is not None]
-        for request in pending:
-            request.abort()
+        self.cancelled = True
+        for sent in self._under_way.copy():
+            if sent.pending is not None:  # else `send` sees that the run was cancelled
+                sent.pending.abort()
 
     def send(
         self,
@@ -102,30 +100,34 @@ class Run:
         conversation: Conversation | None = None,
     ) -> None:
         """Start a request; one of the callbacks gets its end. Errors: what the backend refuses at once."""
-        ticket = object()
-
-        def output(answer: RequestOutput) -> None:
-            if answer.finished:
-                self._forget(ticket)
-            on_output(answer)
-
-        def failure(error: BaseException) -> None:
-            self._forget(ticket)
-            on_failure(error)
-
-        with self._lock:
-            self._pending[ticket] = None
+        sent = _Sent(self._under_way, on_output, on_failure)
+        self._under_way.add(sent)
         try:
-            pending = self.backend.generate(request, output, failure, conversation, self.stream)
+            sent.pending = self.backend.generate(request, sent.output, sent.failure, conversation, self.stream)
         except BaseException:
-            self._forget(ticket)
+            self._under_way.discard(sent)
             raise
-        with self._lock:
-            if ticket in self._pending:
-                self._pending[ticket] = pending
         if self.cancelled:
-            pending.abort()
+            sent.pending.abort()
 
-    def _forget(self, ticket: object) -> None:
-        with self._lock:
-            self._pending.pop(ticket, None)
+
+class _Sent:
+    """A request of a run, in the set of those `under_way` until it ends. pending: once the backend has taken it.
+
+    Needs no lock: sets change in one step, and whichever of `send` and `cancel` comes later aborts the request.
+    """
+
+    __slots__ = ("_on_failure", "_on_output", "_under_way", "pending")
+
+    def __init__(self, under_way: set[_Sent], on_output: OnOutput, on_failure: OnFailure) -> None:
+        self._under_way, self._on_output, self._on_failure = under_way, on_output, on_failure
+        self.pending: Pending | None = None
+
+    def output(self, answer: RequestOutput) -> None:
+        if answer.finished:
+            self._under_way.discard(self)
+        self._on_output(answer)
+
+    def failure(self, error: BaseException) -> None:
+        self._under_way.discard(self)
+        self._on_failure(error)

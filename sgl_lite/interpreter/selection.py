@@ -12,7 +12,7 @@ from typing import Any
 
 from runtime.api import GenerateRequest, PromptImage, RequestOutput, SamplingParams, TokenLogprob
 from runtime.images import Image
-from sgl_lite.backends.base import TokenizedText, Tokenizing
+from sgl_lite.backends.base import TokenizedText, tokenizes
 from sgl_lite.choices import ChoicesDecision, ScoredChoice, probabilities
 from sgl_lite.errors import ArgumentError, UnsupportedByBackendError
 from sgl_lite.interpreter.meta import entries
@@ -120,7 +120,7 @@ class Selection:
     def _tokens(self, text: str, before: TokenizedText | None, special: bool | None = None) -> TokenizedText:
         backend = self._run.backend
         special = not self._in_chat if special is None else special
-        if isinstance(backend, Tokenizing):
+        if tokenizes(backend):
             return backend.tokenized(text, special, before)
         return TokenizedText(text, backend.encode(text, special), special)
 

@@ -15,7 +15,7 @@ from grammars.errors import ConformError
 from grammars.spec import UpTo
 from runtime.api import GenerateRequest, PromptImage
 from runtime.images import Image
-from sgl_lite.backends.base import Message, TokenizedText, Tokenizing
+from sgl_lite.backends.base import Message, TokenizedText, tokenizes
 from sgl_lite.chat.messages import ChatLog
 from sgl_lite.constraints import Constraint
 from sgl_lite.errors import SpanError
@@ -287,7 +287,7 @@ class Writer:
 
     def _tokenized(self) -> TokenizedText | None:
         backend = self.run.backend
-        if isinstance(backend, Tokenizing):
+        if tokenizes(backend):
             self._tokens = backend.tokenized(self.text, not self.chat.active, self._tokens)
         return self._tokens
 
@@ -326,13 +326,23 @@ class Writer:
     def _write(self, text: str, cell: Cell, value: Any, meta: dict[str, Any], request: GenerateRequest | None) -> None:
         """What the model wrote is part of the text, and the variable's value."""
         with self._queue.changes.lock:
-            asked = None if request is None else replace(request, prompt="", images=())
-            self.record.add(Segment(text, "model", len(self.text), cell.name, meta, asked))
+            self.record.add(
+                Segment(text, "model", len(self.text), cell.name, meta, request and _without_prompt(request))
+            )
             self.text += text
             if self._span is not None:
                 self._span.text += text
             self._answering = None
             cell.fill(value, meta)
+
+
+def _without_prompt(request: GenerateRequest) -> GenerateRequest:
+    return GenerateRequest(
+        prompt="",
+        sampling=request.sampling,
+        constraint=request.constraint,
+        constraint_prefix=request.constraint_prefix,
+    )
 
 
 def _part_of_a_text(text: str) -> Any:

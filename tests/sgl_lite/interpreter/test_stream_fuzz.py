@@ -135,7 +135,7 @@ def test_cancelling_at_any_moment_leaves_nothing(engine: sgl.Engine, way: str) -
         engine.check_invariants()
         stats = engine.stats()
         assert stats["pages_cached"] == stats["pages_evictable"], "a page stayed locked"
-        assert all(not state.interpreter.run._pending for state in states)
+        assert all(not state.interpreter.run._under_way for state in states)
     assert wait_until(lambda: threading.active_count() <= threads + 4), threading.enumerate()
     assert program([(4, False)], 3, backend=engine).error() is None
 
