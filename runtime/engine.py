@@ -31,7 +31,7 @@ from runtime.failed_images import FailedImages
 from runtime.images import Image
 from runtime.intake import Intake
 from runtime.metrics import Metrics
-from runtime.model.loader import LoadedModel, load
+from runtime.model.loader import LoadedModel, load, load_tokenizer
 from runtime.request import OnOutput, Request
 from runtime.scheduler.policy import POLICIES
 from runtime.scheduler.scheduler import Scheduler
@@ -117,6 +117,11 @@ class Engine:
         self._loop.start()
         self._stop = weakref.finalize(self, self._loop.stop)
         """Also when the engine is collected, or the interpreter ends."""
+
+    @staticmethod
+    def load_tokenizer(model_path: str | None = None, **settings: Any) -> Any:
+        """The tokenizer that an engine of these settings would have, without its model."""
+        return load_tokenizer(EngineConfig(model_path=model_path, **settings))
 
     # Requests
 

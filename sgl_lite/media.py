@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import ImageError
 from runtime.images import Image
 from sgl_lite.errors import ArgumentError
+from sgl_lite.film import frames_of_film
 from sgl_lite.nodes import Node, Parts, Picture
 
 
@@ -22,9 +24,10 @@ def image(source: Any) -> Picture:
 
 
 def video(source: Any, num_frames: int) -> Node:
-    """`num_frames` images, evenly taken from a video: a list of frames, or a file of an animation (GIF, WebP, PNG).
+    """`num_frames` images, evenly taken from a video: a list of frames, an animation (GIF, WebP, PNG), or a film (MP4,
+    WebM, ...), which `pip install 'sgl-lite[video]'` reads.
 
-    Errors: `ArgumentError` for a file that holds another kind of video: its frames must be read first.
+    Errors: `ArgumentError`; `runtime.errors.ImageError` for a file that cannot be read.
     """
     if isinstance(num_frames, bool) or not isinstance(num_frames, int) or num_frames < 1:
         raise ArgumentError(f"num_frames={num_frames!r} must be at least 1")
@@ -59,12 +62,8 @@ def _frames_of_file(path: str | os.PathLike[str], num_frames: int) -> Sequence[A
         raise ArgumentError(f"video: there is no file {os.fspath(path)!r}")
     try:
         opened = PIL.Image.open(path)
-    except PIL.UnidentifiedImageError as error:
-        raise ArgumentError(
-            f"video: {os.fspath(path)!r} is no animation that can be read (GIF, WebP, PNG, AVIF). Of other videos read "
-            f"the frames first and give them: video(list_of_frames, {num_frames}); for example "
-            "`[f.to_image() for f in av.open(path).decode(video=0)]` with PyAV, or ffmpeg's -vf fps=1 to files"
-        ) from error
+    except PIL.UnidentifiedImageError:
+        return frames_of_film(os.fspath(path), partial(_sampled, wanted=num_frames))
     with opened:
         try:
             return _frames_of(opened, num_frames)

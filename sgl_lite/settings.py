@@ -42,8 +42,9 @@ class SamplingOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingSettings:
-    """How to draw. None: as the run says; a run's None: as `RUN_DEFAULTS` says. Hashable: batches of programs ask for the
-    same settings again and again, and get the same objects.
+    """How to draw. None: as the run says; a run's None: as `RUN_DEFAULTS` says.
+
+    Hashable: the programs of a batch ask for the same settings again and again, and get the same objects.
 
     max_tokens, min_tokens: length of the answer in tokens; it does not end before `min_tokens`.
     n:                answers to draw. The variable is then a list; the first goes into the text.

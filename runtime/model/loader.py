@@ -79,7 +79,7 @@ def _load(config: EngineConfig) -> LoadedModel:
     # torch then takes large tensors in huge pages (packed weights are read whole at every step); it looks once, early.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     path = _model_path(config)
-    hub = {"revision": config.revision, "token": config.token, "trust_remote_code": config.trust_remote_code}
+    hub = _hub(config)
     model_config = _read(config, path, "configuration", lambda: AutoConfig.from_pretrained(path, **hub))
     name = config.model_path or "the embedded model"
     layers = discover(model_config, name, config.trust_remote_code)
@@ -97,8 +97,7 @@ def _load(config: EngineConfig) -> LoadedModel:
     use_paged_attention(module, name)
     freeze_rope(module, context_length)
     attach(module, layers)
-    tokenizer_path = config.tokenizer_path or path
-    tokenizer = _read(config, tokenizer_path, "tokenizer", lambda: AutoTokenizer.from_pretrained(tokenizer_path, **hub))
+    tokenizer = load_tokenizer(config)
     vision = _vision(config, path, module, hub)
     if vision is not None and config.tokenizer_path is None:
         tokenizer = vision.placement.tokenizer  # some processors add tokens to theirs
@@ -113,6 +112,20 @@ def _load(config: EngineConfig) -> LoadedModel:
         layers=layers,
         vision=vision,
     )
+
+
+def load_tokenizer(config: EngineConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer that `config` names, without its model. Errors: as `load`."""
+    path = config.tokenizer_path or _model_path(config)
+    tokenizer: PreTrainedTokenizerBase = _read(
+        config, path, "tokenizer", lambda: AutoTokenizer.from_pretrained(path, **_hub(config))
+    )
+    return tokenizer
+
+
+def _hub(config: EngineConfig) -> dict[str, Any]:
+    """How files are asked of the hub."""
+    return {"revision": config.revision, "token": config.token, "trust_remote_code": config.trust_remote_code}
 
 
 def _vision(config: EngineConfig, path: str, module: PreTrainedModel, hub: Mapping[str, Any]) -> Vision | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 from grammars.spec import Spec
@@ -97,7 +96,6 @@ class Inspector(Protocol):
         ...
 
 
-@runtime_checkable
 class Tokenizing(Protocol):
     """A backend whose prompts are tokenised here, so that of a growing text only what is new is tokenised."""
 
@@ -107,13 +105,8 @@ class Tokenizing(Protocol):
 
 
 def tokenizes(backend: object) -> TypeGuard[Tokenizing]:
-    """Whether it does. `isinstance` looks through the whole class, which takes long for what every request asks."""
-    return _class_tokenizes(type(backend))
-
-
-@cache
-def _class_tokenizes(kind: type) -> bool:
-    return issubclass(kind, Tokenizing)
+    """Whether it is `Tokenizing`. `isinstance` looks through the whole class, and every request asks."""
+    return hasattr(backend, "tokenized")
 
 
 class Backend(Protocol):

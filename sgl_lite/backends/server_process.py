@@ -68,6 +68,7 @@ class Runtime:
         command += [part for name, value in settings.items() for part in (_FLAGS[name], str(value))]
         environment = {**os.environ, **({"SGL_LITE_API_KEY": api_key} if api_key else {})}
         self.url = f"http://{host}:{port}"
+        self._model_path, self._revision = model_path, settings.get("revision")
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
         )
@@ -135,6 +136,16 @@ class Runtime:
 
     add_request = async_generate
     """SGLang's other name of it."""
+
+    def get_tokenizer(self) -> Any:
+        """The tokenizer of `transformers` that the server has too, loaded into this process."""
+        from sgl_lite.backends.local import Engine  # brings torch, which asking a server goes without
+
+        return Engine.load_tokenizer(self._model_path, revision=self._revision)
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids that `text` has as a prompt, as `Engine.encode`. SGLang's gives embeddings, of other models."""
+        return list(self.endpoint.encode(text))
 
     def cache_prefix(self, prefix: str) -> None:
         """Compute the beginning of prompts ahead."""

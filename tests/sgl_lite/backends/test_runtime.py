@@ -33,6 +33,15 @@ def test_generate_gives_json_text(runtime: sgl.Runtime) -> None:
         runtime.generate("a", {"max_new_tokens": -1})
 
 
+def test_its_tokens_are_those_of_its_tokenizer(runtime: sgl.Runtime) -> None:
+    text = "Ada Brown is 36 years old: é"
+    tokenizer = runtime.get_tokenizer()
+    answer = json.loads(runtime.generate(text, {"max_new_tokens": 0}))
+    ids = runtime.encode(text)
+    assert ids == tokenizer.encode(text) and len(ids) == answer["meta_info"]["prompt_tokens"]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == text
+
+
 async def pieces(runtime: sgl.Runtime) -> list[str]:
     return [piece async for piece in runtime.async_generate("Ada is", {"max_new_tokens": 6, "temperature": 0})]
 
