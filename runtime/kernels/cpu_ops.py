@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,11 @@ from numpy.typing import NDArray
 
 from runtime.kernels import cpu_native
 from runtime.kernels.cpu_dense_token import dense_token
+from runtime.kernels.panels import line_width, multiply
+from runtime.kernels.vector import LANES
 
 LOADED_WITHIN = 3.0
-"""Seconds that are waited for kernels; enough for kept ones to be read, not for all to be compiled."""
+"""Seconds that are waited for kernels that have to be compiled. Kept ones are always waited for."""
 _log = logging.getLogger(__name__)
 
 
@@ -29,15 +30,18 @@ class CpuOps:
     """Operations for one dtype. `ready`: whether the compiled kernels are used."""
 
     def __init__(self, dtype: torch.dtype, compiled: bool = True, patience: float | None = LOADED_WITHIN) -> None:
-        """compiled=False: torch only. patience: seconds to wait for the kernels; None: until they are compiled, so that
-        no later step is computed otherwise than an earlier one."""
+        """compiled=False: torch only. patience: seconds to wait for kernels to be compiled; None: until they are, so
+        that no later step is computed otherwise than an earlier one."""
         self.dtype = dtype
         self.ready = False
         self._thread: threading.Thread | None = None
+        self._compiling = False
         if compiled and dtype in (torch.float32, torch.bfloat16):
             self._thread = threading.Thread(target=self._compile, name="sgl-lite-compile", daemon=True)
             self._thread.start()
             self._thread.join(patience)
+            while self._thread.is_alive() and not self._compiling:
+                self._thread.join(0.05)
 
     def finish_compiling(self) -> None:
         """Wait until `ready`, or until it is known that these kernels do not compile here."""
@@ -143,6 +147,7 @@ class CpuOps:
         try:
             for kernel, arguments in _examples(self.dtype):
                 kernel(*arguments)
+                self._compiling = self._compiling or bool(kernel.stats.cache_misses)
             self.ready = True
         except Exception:
             _log.exception("CPU kernels do not compile here; torch's own are used instead")
@@ -153,7 +158,7 @@ def array_of(tensor: torch.Tensor) -> NDArray[Any]:
     return tensor.view(torch.uint16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
 
 
-def _examples(dtype: torch.dtype) -> list[tuple[Callable[..., None], tuple[Any, ...]]]:
+def _examples(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
     """A small call of each kernel, of the types that it will have."""
 
     def some(*shape: int, of: torch.dtype = dtype) -> NDArray[Any]:
@@ -162,7 +167,7 @@ def _examples(dtype: torch.dtype) -> list[tuple[Callable[..., None], tuple[Any, 
     one, full = np.zeros(1, np.int64), torch.float32
     pool = some(1, 1, 32)
     merging = (some(1, 1, 32, of=full), some(1, 1, of=full), one)
-    kinds: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
+    kinds: list[tuple[Any, tuple[Any, ...]]] = [
         (cpu_native.rms_norm, (some(1, 32), some(32), 1e-5, some(1, 32))),
         (cpu_native.silu_multiply, (some(1, 64), some(1, 32))),
         (cpu_native.rotate_and_write, (some(1, 96), some(1, 32), some(1, 32), one, pool, pool.copy(), 1)),
@@ -174,15 +179,18 @@ def _examples(dtype: torch.dtype) -> list[tuple[Callable[..., None], tuple[Any, 
         kinds.append((cpu_native.attend_single, arguments))
     if dtype != full:
         kinds.append((cpu_native.merge_parts, (*merging, some(1, 1, 32, of=full), some(1, 1, of=full))))
-    layers = {
-        "qkv": some(1, 96, 32),
-        "qkv_bias": some(1, 0, of=full),
-        "output": some(1, 32, 32),
-        "gate_up": some(1, 64, 32),
-        "down": some(1, 32, 32),
-        "norms": some(1, 2, 32),
-    }
-    token = (some(1, 32, of=full), some(1, 32, of=full), some(1, 32, of=full), *layers.values(), 1e-5, some(32))
-    request = (some(4, 32), np.ones(1), one, one[None], some(1, 1, 1, 32), some(1, 1, 1, 32), some(1, 4, of=full))
+    nothing = some(0, of=full)
+    # Of hidden size, heads, KV heads and inner size 32, 1, 1 and 32: each layer's four weights, and the head.
+    weights = [_some_panels(dtype, outputs) for outputs in (96, 32, 64, 32, 32)]
+    kinds.append((multiply, (some(2, 32), weights[0][0], nothing, some(0, 0), some(2, 96))))
+    layers = (weights[0], some(1, 0, of=full), *weights[1:4], some(1, 2, 32))
+    token = (some(1, 32, of=full), some(1, 32, of=full), some(1, 32, of=full), *layers, 1e-5, some(32), weights[4][0])
+    request = (np.ones(1), one, one[None], some(1, 1, 1, 32), some(1, 1, 1, 32), some(1, 32, of=full))
     kinds.append((dense_token, (*token, *request)))
     return kinds
+
+
+def _some_panels(dtype: torch.dtype, outputs: int) -> NDArray[Any]:
+    """Of one layer, for 32 inputs."""
+    width = line_width(dtype.itemsize)
+    return array_of(torch.zeros(1, outputs // LANES, 32 // width, LANES * width, dtype=dtype))

@@ -18,7 +18,7 @@ from numba.extending import intrinsic, models, register_model
 LANES = 16
 """Floats in a vector."""
 
-_FLOATS = ir.VectorType(ir.FloatType(), LANES)
+VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _WORDS = ir.VectorType(ir.IntType(32), LANES)
 _HALVES = ir.VectorType(ir.IntType(16), LANES)
 _intrinsic: Any = intrinsic  # numba does not say what it makes of a function
@@ -38,10 +38,11 @@ vector = VectorType()
 @register_model(VectorType)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, declared: Any) -> None:
-        super().__init__(manager, declared, _FLOATS)
+        super().__init__(manager, declared, VECTOR)
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, pointee: Any) -> Any:
+def pointer_to(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, pointee: Any) -> Any:
+    """To an array's element at `offset`."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [offset]), pointee.as_pointer())
 
@@ -52,7 +53,13 @@ def _constant(value: int) -> Any:
 
 def _widened(builder: Any, halves: Any) -> Any:
     """bfloat16 bits [16 x i16] to floats: the upper half of a float32 is a bfloat16."""
-    return builder.bitcast(builder.shl(builder.zext(halves, _WORDS), _constant(16)), _FLOATS)
+    return builder.bitcast(builder.shl(builder.zext(halves, _WORDS), _constant(16)), VECTOR)
+
+
+def half_of(builder: Any, words: Any, half: int) -> Any:
+    """The first (0) or second (1) bfloat16 of each of 16 words, as floats."""
+    bits = builder.and_(words, _constant(0xFFFF0000)) if half else builder.shl(words, _constant(16))
+    return builder.bitcast(bits, VECTOR)
 
 
 def _narrowed(builder: Any, floats: Any) -> Any:
@@ -63,7 +70,7 @@ def _narrowed(builder: Any, floats: Any) -> Any:
     return builder.trunc(builder.lshr(rounded, _constant(16)), _HALVES)
 
 
-def _declared(builder: Any, name: str, *arguments: Any, returns: Any = _FLOATS) -> Any:
+def _declared(builder: Any, name: str, *arguments: Any, returns: Any = VECTOR) -> Any:
     """One of LLVM's own functions on 16 floats."""
     kind = ir.FunctionType(returns, arguments)
     return cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32")
@@ -75,8 +82,8 @@ def load(typing: Any, array: Any, offset: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         narrow = signature.args[0].dtype == types.uint16
-        kind = _HALVES if narrow else _FLOATS
-        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], kind)
+        kind = _HALVES if narrow else VECTOR
+        pointer = pointer_to(context, builder, signature.args[0], arguments[0], arguments[1], kind)
         loaded = builder.load(pointer, align=2 if narrow else 4)
         return _widened(builder, loaded) if narrow else loaded
 
@@ -90,7 +97,7 @@ def store(typing: Any, array: Any, offset: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         narrow = signature.args[0].dtype == types.uint16
         array, offset, value = arguments
-        pointer = _pointer(context, builder, signature.args[0], array, offset, _HALVES if narrow else _FLOATS)
+        pointer = pointer_to(context, builder, signature.args[0], array, offset, _HALVES if narrow else VECTOR)
         builder.store(_narrowed(builder, value) if narrow else value, pointer, align=2 if narrow else 4)
         return context.get_dummy_value()
 
@@ -103,7 +110,7 @@ def prefetch(typing: Any, array: Any, offset: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         word = ir.IntType(32)
-        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], ir.IntType(8))
+        pointer = pointer_to(context, builder, signature.args[0], arguments[0], arguments[1], ir.IntType(8))
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         builder.call(function, [pointer, ir.Constant(word, 0), ir.Constant(word, 3), ir.Constant(word, 1)])
@@ -117,8 +124,8 @@ def fill(typing: Any, number: Any) -> Any:
     """16 times the same float."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        first = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), arguments[0], ir.Constant(ir.IntType(32), 0))
-        return builder.shuffle_vector(first, ir.Constant(_FLOATS, ir.Undefined), ir.Constant(_WORDS, [0] * LANES))
+        first = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), arguments[0], ir.Constant(ir.IntType(32), 0))
+        return builder.shuffle_vector(first, ir.Constant(VECTOR, ir.Undefined), ir.Constant(_WORDS, [0] * LANES))
 
     return vector(types.float32), generate
 
@@ -145,7 +152,7 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """a * b + c, lane by lane, rounded once."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        fma = _declared(builder, "fma", _FLOATS, _FLOATS, _FLOATS)
+        fma = _declared(builder, "fma", VECTOR, VECTOR, VECTOR)
         return builder.call(fma, arguments)
 
     return vector(vector, vector, vector), generate
@@ -156,7 +163,7 @@ def total(typing: Any, a: Any) -> Any:
     """The sum of the lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        reduce = _declared(builder, "vector.reduce.fadd", ir.FloatType(), _FLOATS, returns=ir.FloatType())
+        reduce = _declared(builder, "vector.reduce.fadd", ir.FloatType(), VECTOR, returns=ir.FloatType())
         return builder.call(reduce, [ir.Constant(ir.FloatType(), 0.0), arguments[0]], fastmath=("reassoc",))
 
     return types.float32(vector), generate
@@ -168,10 +175,10 @@ def exponential(typing: Any, a: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         def number(value: float) -> Any:
-            return ir.Constant(_FLOATS, [value] * LANES)
+            return ir.Constant(VECTOR, [value] * LANES)
 
-        fma = _declared(builder, "fma", _FLOATS, _FLOATS, _FLOATS)
-        floor = _declared(builder, "floor", _FLOATS)
+        fma = _declared(builder, "fma", VECTOR, VECTOR, VECTOR)
+        floor = _declared(builder, "floor", VECTOR)
         low = builder.fcmp_ordered(">", arguments[0], number(-87.0))
         x = builder.select(low, arguments[0], number(-87.0))
         # e^x = 2^n * e^r with n = round(x / ln 2) and |r| <= ln 2 / 2; ln 2 in two parts keeps r exact.
@@ -183,6 +190,6 @@ def exponential(typing: Any, a: Any) -> Any:
             p = builder.call(fma, [p, r, number(coefficient)])
         p = builder.fadd(builder.call(fma, [builder.fmul(r, r), p, r]), number(1.0))
         exponent = builder.shl(builder.add(builder.fptosi(n, _WORDS), _constant(127)), _constant(23))
-        return builder.fmul(p, builder.bitcast(exponent, _FLOATS))
+        return builder.fmul(p, builder.bitcast(exponent, VECTOR))
 
     return vector(vector), generate

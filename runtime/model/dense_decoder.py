@@ -3,15 +3,19 @@
     x = embedding;  each layer: x += output(attention(qkv(norm(x))));  x += down(silu(gate(norm(x))) * up(norm(x)));
     head(norm(x))
 
-In comes a transformers model whose parts have these names; out goes the same function with projections merged and
-packed and no Python between the products. Names prove nothing: `runtime.model.fusion` accepts it only if it computes
-what the model computes. It takes the model's weights over (the model's own parameters become views of the merged
-ones) and knows no batch.
+In comes a transformers model whose parts have these names; out goes the same function with projections merged and no
+modules between the products. Names prove nothing: `runtime.model.fusion` accepts it only if it computes what the model
+computes. It takes the model's weights over (`runtime.model.decoder_weights`) and knows no batch.
+
+On one CPU thread with compiled kernels, products are done in panels, and a step of one token is compiled as a whole.
+Elsewhere products are torch's, with weights packed for it where there is memory.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,10 +24,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from runtime.kernels import cpu_dense_token, cpu_native, huge_pages
+from runtime.kernels import cpu_dense_token, cpu_native
 from runtime.kernels.contract import AttentionLayer
 from runtime.kernels.cpu_ops import array_of
+from runtime.model.decoder_weights import DecoderWeights, fit_panels
 from runtime.model.packed_linear import PackedLinear
+from runtime.model.panel_linear import PanelLinear
 
 _LAYER_PARTS = {"input_layernorm", "post_attention_layernorm", "self_attn", "mlp"}
 _ATTENTION_PARTS = {"q_proj", "k_proj", "v_proj", "o_proj"}
@@ -33,7 +39,7 @@ _MLP_PARTS = {"gate_proj", "up_proj", "down_proj", "act_fn"}
 class DecoderOps(Protocol):
     """What is computed between products and attentions. See `runtime.kernels.cpu_ops.CpuOps`, `...triton.ops`.
 
-    ready: whether `DenseDecoder.forward_single` may be used.
+    ready: whether there are compiled kernels on a CPU, and so panels and `DenseDecoder.forward_single`.
     """
 
     ready: bool
@@ -51,6 +57,12 @@ class DecoderOps(Protocol):
         keys: torch.Tensor,
         values: torch.Tensor,
     ) -> torch.Tensor: ...
+
+
+class Linear(Protocol):
+    """One of `PanelLinear`, `PackedLinear`."""
+
+    def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor: ...
 
 
 class MergedAttention(Protocol):
@@ -77,10 +89,10 @@ class _Layer:
     attention: AttentionLayer
     input_norm: torch.Tensor
     post_norm: torch.Tensor
-    qkv: PackedLinear
-    output: PackedLinear
-    gate_up: PackedLinear
-    down: PackedLinear
+    qkv: Linear
+    output: Linear
+    gate_up: Linear
+    down: Linear
 
 
 class DenseDecoder:
@@ -91,19 +103,22 @@ class DenseDecoder:
         self._ops = ops
         self._rotary = decoder.rotary_emb
         self._epsilon = _epsilon(decoder.norm) or 0.0
+        in_panels = ops.ready and torch.get_num_threads() == 1 and fit_panels(model)
         # Every weight is copied before any is packed: then the checkpoint's file is no longer mapped into memory.
-        self._stacks = _Stacks(decoder.layers)
-        _own_the_rest(model, self._stacks)
-        self._embedding = decoder.embed_tokens.weight.detach()
-        self._final_norm = decoder.norm.weight.detach()
-        self._head = PackedLinear(model.get_output_embeddings().weight.detach(), None, pack)
-        self._layers = [_layer(layer, i, self._stacks, pack) for i, layer in enumerate(decoder.layers)]
+        weights = self._weights = DecoderWeights(model, in_panels)
+        linear = PanelLinear if in_panels else partial(PackedLinear, pack=pack)
+        head = partial(PanelLinear, outputs=len(weights.embedding)) if in_panels else linear
+        self._head: Linear = head(weights.head, None)
+        self._layers = [_layer(layer, i, weights, linear) for i, layer in enumerate(decoder.layers)]
         self._scalings = np.array([layer.attention.scaling for layer in self._layers])
         self._windows = [layer.attention.sliding_window for layer in self._layers]
 
     @classmethod
     def of(cls, model: Any, ops: DecoderOps, pack: bool) -> DenseDecoder | None:
-        """None if the model does not look like one. Takes the model's weights over; `pack`: and keeps a packed copy."""
+        """None if the model does not look like one. Takes the model's weights over, until `give_back`.
+
+        pack: whether there is memory for a packed copy, where weights do not lie in panels.
+        """
         decoder = model.get_decoder()
         wanted = ("embed_tokens", "layers", "norm", "rotary_emb")
         if not all(isinstance(getattr(decoder, name, None), nn.Module) for name in wanted):
@@ -130,7 +145,7 @@ class DenseDecoder:
         embeddings: [T, width], where they are not those of `input_ids`.
         """
         ops, epsilon = self._ops, self._epsilon
-        x = F.embedding(input_ids[0], self._embedding) if embeddings is None else embeddings
+        x = F.embedding(input_ids[0], self._weights.embedding) if embeddings is None else embeddings
         cos, sin = self._angles(x, position_ids)
         # Modules are called past their hooks: they have none, and a step makes more than a hundred such calls.
         for layer in self._layers:
@@ -140,18 +155,19 @@ class DenseDecoder:
             x = layer.down.forward(gated, x)
         if len(rows) < x.shape[0]:
             x = x[rows]
-        return self._head(ops.rms_norm(x, self._final_norm, epsilon))
+        return self._head.forward(ops.rms_norm(x, self._weights.final_norm, epsilon))
+
+    def give_back(self) -> None:
+        """Let the model have its weights again; the decoder is of no use afterwards."""
+        self._weights.give_back()
 
     def takes_single(self) -> bool:
         """Whether `forward_single` can be used."""
-        stacks = self._stacks
-        inner = (self._embedding.shape[1], stacks.down.shape[2])
-        rows = (stacks.qkv.shape[1], self._head.out_features, *inner)
+        weights = self._weights
+        inner = weights.down.shape[2] * weights.down.shape[3] // cpu_native.LANES if weights.in_panels else 0
         return (
-            self._ops.ready
-            and torch.get_num_threads() == 1
-            and all(width % cpu_native.LANES == 0 for width in inner)
-            and all(count % cpu_dense_token.ROWS_AT_ONCE == 0 for count in rows)
+            weights.in_panels
+            and all(width % cpu_native.LANES == 0 for width in (weights.embedding.shape[1], inner))
             and self._layers[0].attention.key_dim % cpu_native.HEAD_MULTIPLE == 0
         )
 
@@ -162,24 +178,17 @@ class DenseDecoder:
 
         position: its index in the text; position_ids: as in `forward`, for rotation.
         """
-        x = self._embedding[token_id : token_id + 1].to(torch.float32, copy=True)
+        weights = self._weights
+        x = weights.embedding[token_id : token_id + 1].to(torch.float32, copy=True)
         cos, sin = self._angles(x, position_ids)
-        logits = torch.empty(1, self._head.out_features)
-        stacks = self._stacks
+        logits = torch.empty(1, weights.head.shape[0] * cpu_native.LANES)
         first = [0 if window is None else max(0, position + 1 - window) for window in self._windows]
         cpu_dense_token.dense_token(
-            array_of(x),
-            array_of(cos),
-            array_of(sin),
-            array_of(stacks.qkv),
-            stacks.qkv_bias,
-            array_of(stacks.output),
-            array_of(stacks.gate_up),
-            array_of(stacks.down),
-            array_of(stacks.norms),
+            *(array_of(tensor) for tensor in (x, cos, sin, weights.qkv, weights.qkv_bias)),
+            *(array_of(tensor) for tensor in (weights.output, weights.gate_up, weights.down, weights.norms)),
             self._epsilon,
-            array_of(self._final_norm),
-            array_of(self._head.weight.detach()),
+            array_of(weights.final_norm),
+            array_of(weights.head),
             self._scalings,
             np.array(first, dtype=np.int64),
             token.slots,
@@ -187,74 +196,25 @@ class DenseDecoder:
             array_of(token.values),
             array_of(logits),
         )
-        return logits
+        return logits[:, : weights.embedding.shape[0]]
 
     def _angles(self, x: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         cos, sin = self._rotary(x, position_ids)
         return cos[0], sin[0]
 
 
-class _Stacks:
-    """The weights of all layers, one tensor [layers, ...] of a kind."""
-
-    def __init__(self, layers: Any) -> None:
-        self.qkv = _stacked(layers, lambda a: [a.self_attn.q_proj, a.self_attn.k_proj, a.self_attn.v_proj])
-        self.output = _stacked(layers, lambda a: [a.self_attn.o_proj])
-        self.gate_up = _stacked(layers, lambda a: [a.mlp.gate_proj, a.mlp.up_proj])
-        self.down = _stacked(layers, lambda a: [a.mlp.down_proj])
-        norms = [[a.input_layernorm.weight, a.post_attention_layernorm.weight] for a in layers]
-        self.norms = torch.stack([torch.stack([w.detach() for w in pair]) for pair in norms])
-        biases = [_merged_bias(a.self_attn) for a in layers]
-        empty = torch.empty(0)
-        self.bias = biases
-        self.qkv_bias = torch.stack([(empty if b is None else b).float().cpu() for b in biases]).numpy()
-
-
-def _stacked(layers: Any, parts: Any) -> torch.Tensor:
-    """Copies the parts' weights under each other for each layer, and makes the parts views of the copy."""
-    example = parts(layers[0])
-    rows, width = sum(p.weight.shape[0] for p in example), example[0].weight.shape[1]
-    stack = _memory((len(layers), rows, width), example[0].weight)
-    for i, layer in enumerate(layers):
-        begin = 0
-        for part in parts(layer):
-            end = begin + part.weight.shape[0]
-            stack[i, begin:end] = part.weight.detach()
-            part.weight = nn.Parameter(stack[i, begin:end], requires_grad=False)
-            begin = end
-    return stack
-
-
-def _own_the_rest(model: nn.Module, stacks: _Stacks) -> None:
-    """Copies what is in no stack: embeddings, norms, biases. Weights that are tied stay so."""
-    stacked = {s.untyped_storage().data_ptr() for s in (stacks.qkv, stacks.output, stacks.gate_up, stacks.down)}
-    for parameter in model.parameters():
-        if parameter.untyped_storage().data_ptr() not in stacked:
-            parameter.data = _memory(tuple(parameter.shape), parameter).copy_(parameter.data)
-
-
-def _memory(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
-    """To be written: on the same device and of the same dtype."""
-    if like.device.type == "cpu":
-        return huge_pages.zeros(shape, like.dtype)
-    return torch.empty(shape, dtype=like.dtype, device=like.device)
-
-
-def _layer(layer: Any, index: int, stacks: _Stacks, pack: bool) -> _Layer:
+def _layer(
+    layer: Any, index: int, weights: DecoderWeights, linear: Callable[[torch.Tensor, torch.Tensor | None], Linear]
+) -> _Layer:
     return _Layer(
         attention=layer.self_attn.paged_attention,
-        input_norm=stacks.norms[index, 0],
-        post_norm=stacks.norms[index, 1],
-        qkv=PackedLinear(stacks.qkv[index], stacks.bias[index], pack),
-        output=PackedLinear(stacks.output[index], None, pack),
-        gate_up=PackedLinear(stacks.gate_up[index], None, pack),
-        down=PackedLinear(stacks.down[index], None, pack),
+        input_norm=weights.norms[index, 0],
+        post_norm=weights.norms[index, 1],
+        qkv=linear(weights.qkv[index], weights.biases[index]),
+        output=linear(weights.output[index], None),
+        gate_up=linear(weights.gate_up[index], None),
+        down=linear(weights.down[index], None),
     )
-
-
-def _merged_bias(attention: Any) -> torch.Tensor | None:
-    biases = [part.bias for part in (attention.q_proj, attention.k_proj, attention.v_proj)]
-    return None if biases[0] is None else torch.cat([b.detach() for b in biases])
 
 
 def _plain(layer: Any, epsilon: float | None) -> bool:

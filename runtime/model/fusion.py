@@ -41,10 +41,12 @@ def fuse(
     pack: whether there is memory for a second copy of the weights.
     three_positions: whether the model takes positions [3, 1, T].
     """
+    probe = _Probe(module, vocab_size, _probe_positions(context_length, three_positions), step)
     decoder = DenseDecoder.of(module, ops, pack)
     if decoder is not None:
-        if _agrees(module, decoder, vocab_size, _probe_positions(context_length, three_positions), step):
+        if probe.agrees(decoder):
             return decoder
+        decoder.give_back()
         _log.warning(
             "%s looks like a plain decoder but computes something else; it runs as it is", type(module).__name__
         )
@@ -53,19 +55,26 @@ def fuse(
     return None
 
 
-def _agrees(
-    module: PreTrainedModel, decoder: DenseDecoder, vocab_size: int, positions: torch.Tensor, step: ProbeStep
-) -> bool:
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, vocab_size, (1, PROBE_TOKENS), generator=generator).to(module.device)
-    rows = torch.arange(PROBE_TOKENS, device=module.device)
-    positions = positions.to(module.device)
-    with torch.inference_mode():
-        with forward_context(step):
-            expected = module(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=rows).logits[0]
-        found = decoder.forward(ids, positions, rows, step)
-    error = (found.double() - expected.double()).norm() / expected.double().norm()
-    return bool(error <= _TOLERANCE[expected.dtype])
+class _Probe:
+    """A few tokens, and what the model makes of them."""
+
+    def __init__(self, module: PreTrainedModel, vocab_size: int, positions: torch.Tensor, step: ProbeStep) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self._ids = torch.randint(0, vocab_size, (1, PROBE_TOKENS), generator=generator).to(module.device)
+        self._rows = torch.arange(PROBE_TOKENS, device=module.device)
+        self._positions = positions.to(module.device)
+        self._step = step
+        with torch.inference_mode(), forward_context(step):
+            output = module(
+                input_ids=self._ids, position_ids=self._positions, use_cache=False, logits_to_keep=self._rows
+            )
+        self._expected = output.logits[0]
+
+    def agrees(self, decoder: DenseDecoder) -> bool:
+        with torch.inference_mode():
+            found = decoder.forward(self._ids, self._positions, self._rows, self._step)
+        error = (found.double() - self._expected.double()).norm() / self._expected.double().norm()
+        return bool(error <= _TOLERANCE[self._expected.dtype])
 
 
 def _probe_positions(context_length: int, three_positions: bool) -> torch.Tensor:

@@ -9,10 +9,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from runtime.config import EngineConfig
+from runtime.execution import backends
 from runtime.execution.model_runner import ModelRunner
 from runtime.kernels import attention_plan
+from runtime.kernels.cpu_ops import CpuOps
 from runtime.model.loader import load
-from tests.runtime.execution.stepping import Hand, HandRequest, wait_until_compiled
+from tests.runtime.execution.stepping import Hand, HandRequest
 from tests.runtime.model.families import EOS, FAMILIES, MORE_FAMILIES, VOCAB_SIZE, tiny_model
 
 PLAIN = {"llama": {}, "qwen2": {}, "mistral": {}, "arcee": {}, "smollm3": {}, "granite": {"residual_multiplier": 0.5}}
@@ -55,13 +57,14 @@ def test_fused_decoders(family: str, compiled: bool, tmp_path: Path, monkeypatch
     """
     monkeypatch.setattr(attention_plan, "MIN_SAVED_TOKENS", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(backends, "LOADED_WITHIN", None)
+    if not compiled:
+        monkeypatch.setattr(CpuOps, "_compile", lambda ops: None)
     path = tiny_model(family, tmp_path, head_dim=32, **PLAIN[family])
     config = EngineConfig(model_path=path, page_size=4, kv_cache_bytes=KV_BYTES, dtype="float32")
     runner = ModelRunner(load(config), config)
     assert (runner.decoder is not None) == (family in ("llama", "qwen2", "mistral"))
     if runner.decoder is not None:
-        wait_until_compiled(runner.ops)
-        runner.ops.ready = compiled
         assert runner.decoder.takes_single() == compiled
     hand = Hand(runner)
     torch.manual_seed(2)

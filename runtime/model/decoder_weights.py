@@ -1,0 +1,136 @@
+"""The weights of a plain decoder, merged and stacked: one tensor [layers, ...] of a kind, in memory of their own.
+
+In comes a transformers model with the parts that `runtime.model.dense_decoder` looks for; out go its weights, as
+rows (the model's own parameters are then views of them) or in panels (the model's own are then empty, until they are
+given back). Either way there is one copy, and the checkpoint's file is no longer mapped into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from runtime.kernels import huge_pages, panels
+from runtime.kernels.vector import LANES
+from runtime.model.panel_linear import from_panels, panels_shape, to_panels
+
+_KINDS: dict[str, Callable[[Any], list[nn.Linear]]] = {
+    "qkv": lambda layer: [layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj],
+    "output": lambda layer: [layer.self_attn.o_proj],
+    "gate_up": lambda layer: [layer.mlp.gate_proj, layer.mlp.up_proj],
+    "down": lambda layer: [layer.mlp.down_proj],
+}
+
+
+class DecoderWeights:
+    """qkv, output, gate_up, down: [layers, outputs, inputs], or in panels [layers, outputs / 16, lines, words];
+    head: the same without layers.
+
+    norms: [layers, 2, hidden]. qkv_bias: float32 [layers, outputs] or [layers, 0]; biases: the same, one a layer or
+    None. embedding [vocab, hidden], final_norm [hidden].
+    """
+
+    def __init__(self, model: Any, in_panels: bool) -> None:
+        """in_panels: only where `fit_panels`."""
+        self.in_panels = in_panels
+        self._model = model
+        layers, head = model.get_decoder().layers, model.get_output_embeddings()
+        self._tied = head.weight is model.get_decoder().embed_tokens.weight
+        stacks = {kind: self._stack([parts(layer) for layer in layers]) for kind, parts in _KINDS.items()}
+        self.qkv, self.output, self.gate_up, self.down = stacks.values()
+        _own_the_rest(model, list(stacks.values()))
+        self.embedding = model.get_decoder().embed_tokens.weight.detach()
+        self.final_norm = model.get_decoder().norm.weight.detach()
+        self.head = self._head(head)
+        norms = [[layer.input_layernorm.weight, layer.post_attention_layernorm.weight] for layer in layers]
+        self.norms = torch.stack([torch.stack([weight.detach() for weight in pair]) for pair in norms])
+        self.biases = [_merged_bias(_KINDS["qkv"](layer)) for layer in layers]
+        self.qkv_bias = torch.stack([torch.empty(0) if b is None else b.float().cpu() for b in self.biases])
+
+    def give_back(self) -> None:
+        """Give the model its own parameters again, where they were taken away. This object is of no use afterwards."""
+        if not self.in_panels:
+            return
+        layers = self._model.get_decoder().layers
+        for kind, parts in _KINDS.items():
+            for layer, stacked in zip(layers, getattr(self, kind), strict=True):
+                linears = parts(layer)
+                sizes = [linear.out_features for linear in linears]
+                for linear, weight in zip(linears, from_panels(stacked).split(sizes), strict=True):
+                    linear.weight = _frozen(weight.clone())
+        if not self._tied:
+            self._model.get_output_embeddings().weight = _frozen(from_panels(self.head)[: len(self.embedding)])
+
+    def _stack(self, linears: list[list[nn.Linear]]) -> torch.Tensor:
+        """Takes the weights of every layer's `linears`, and puts them under each other."""
+        outputs, example = sum(linear.out_features for linear in linears[0]), linears[0][0].weight
+        plain = (outputs, example.shape[1])
+        one = panels_shape(*plain, example.dtype) if self.in_panels else plain
+        stack = _memory((len(linears), *one), example)
+        for layer, stacked in zip(linears, stack, strict=True):
+            begin = 0
+            for linear in layer:
+                end = begin + linear.out_features
+                if self.in_panels:
+                    to_panels(linear.weight.detach(), stacked[begin // LANES : end // LANES])
+                    linear.weight = _frozen(example.new_empty(0))
+                else:
+                    stacked[begin:end] = linear.weight.detach()
+                    linear.weight = _frozen(stacked[begin:end])
+                begin = end
+        return stack
+
+    def _head(self, head: nn.Linear) -> torch.Tensor:
+        weight = head.weight.detach()
+        if not self.in_panels:
+            return weight
+        layout = _memory(panels_shape(len(weight), weight.shape[1], weight.dtype), weight)
+        to_panels(weight, layout)
+        if not self._tied:
+            head.weight = _frozen(weight.new_empty(0))
+        return layout
+
+
+def fit_panels(model: Any) -> bool:
+    """Whether all products of a plain decoder can be done in panels."""
+    layer = model.get_decoder().layers[0]
+    linears = [linear for parts in _KINDS.values() for linear in parts(layer)]
+    full = all(linear.out_features % LANES == 0 for linear in linears)
+    return full and all(_fit(linear.weight) for linear in (*linears, model.get_output_embeddings()))
+
+
+def _fit(weight: torch.Tensor) -> bool:
+    if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.bfloat16):
+        return False
+    return weight.shape[1] % panels.line_width(weight.element_size()) == 0
+
+
+def _own_the_rest(model: nn.Module, stacks: list[torch.Tensor]) -> None:
+    """Copies what is in no stack: embeddings, norms, biases. Weights that are tied stay so."""
+    stacked = {stack.untyped_storage().data_ptr() for stack in stacks}
+    for parameter in _own_parameters(model):
+        if parameter.untyped_storage().data_ptr() not in stacked:
+            parameter.data = _memory(tuple(parameter.shape), parameter).copy_(parameter.data)
+
+
+def _own_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
+    return (parameter for parameter in model.parameters() if parameter.numel())
+
+
+def _memory(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+    """To be written: on the same device and of the same dtype."""
+    if like.device.type == "cpu":
+        return huge_pages.zeros(shape, like.dtype)
+    return torch.empty(shape, dtype=like.dtype, device=like.device)
+
+
+def _frozen(weight: torch.Tensor) -> nn.Parameter:
+    return nn.Parameter(weight, requires_grad=False)
+
+
+def _merged_bias(linears: list[nn.Linear]) -> torch.Tensor | None:
+    biases = [linear.bias.detach() for linear in linears if linear.bias is not None]
+    return torch.cat(biases) if biases else None

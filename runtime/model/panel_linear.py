@@ -1,0 +1,57 @@
+"""Linear layers whose weights lie in panels (`runtime.kernels.panels`), and in no other form: one copy in memory.
+
+In come weights as torch has them, out go products of the same values. Knows no model.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from runtime.kernels import panels
+from runtime.kernels.cpu_ops import array_of
+from runtime.kernels.vector import LANES
+
+
+class PanelLinear:
+    """x [rows, in] -> [rows, out], as `nn.Linear` with the same weight and bias, on one thread.
+
+    layout: as `to_panels` makes it. outputs: of the weight, where its last panel is not full.
+    """
+
+    def __init__(self, layout: torch.Tensor, bias: torch.Tensor | None, outputs: int | None = None) -> None:
+        self._padded = layout.shape[0] * LANES
+        self._outputs = outputs or self._padded
+        self._bias = torch.empty(0) if bias is None else bias.float()
+        self._nothing = array_of(layout.new_empty(0, 0))
+        self._arrays = (array_of(layout), self._bias.numpy())
+
+    def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """With `residual` [rows, out]: the sum with it."""
+        out = x.new_empty(x.shape[0], self._padded)
+        added = self._nothing if residual is None else array_of(residual)
+        panels.multiply(array_of(x), *self._arrays, added, array_of(out))
+        return out if self._outputs == self._padded else out[:, : self._outputs]
+
+
+def panels_shape(outputs: int, inputs: int, dtype: torch.dtype) -> tuple[int, int, int]:
+    """Of the layout of such a weight. Only where `inputs` fill lines."""
+    width = panels.line_width(dtype.itemsize)
+    return -(-outputs // LANES), inputs // width, LANES * width
+
+
+def to_panels(weight: torch.Tensor, out: torch.Tensor) -> None:
+    """weight [outputs, inputs] -> out, of `panels_shape`, zeros where it is not full."""
+    width = panels.line_width(weight.element_size())
+    full = len(weight) // LANES
+    cut = out.unflatten(2, (LANES, width))
+    lines = weight.unflatten(1, (-1, width))
+    cut[:full].copy_(lines[: full * LANES].unflatten(0, (full, LANES)).transpose(1, 2))
+    rest = lines[full * LANES :]
+    if len(rest):
+        cut[full].zero_()[:, : len(rest)].copy_(rest.transpose(0, 1))
+
+
+def from_panels(layout: torch.Tensor) -> torch.Tensor:
+    """The weight [outputs, inputs] again, with what filled its last panel."""
+    width = panels.line_width(layout.element_size())
+    return layout.unflatten(2, (LANES, width)).transpose(1, 2).flatten(2).flatten(0, 1)
