@@ -166,7 +166,7 @@ WORKLOADS = {
     "tree of thought": Workload(tree_of_thought, 6, 5120),
     "skeleton of thought": Workload(skeleton_of_thought, 8, 3072),
     "agent": Workload(agent, 10, 5120),
-    "judge": Workload(judge, 8, 6144),
+    "judge": Workload(judge, 5, 6144),
     "JSON": Workload(json_decoding, 16, 8192),
 }
 
