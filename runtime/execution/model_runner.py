@@ -127,10 +127,17 @@ class ModelRunner:
         positions = torch.arange(len(token_ids), device=self._device)[None]
         if self._three_positions:
             positions = positions[None].expand(3, -1, -1)
-        with forward_context(self._step_alone(self._model, len(token_ids))):
-            output = self._module.get_decoder()(input_ids=ids, position_ids=positions, use_cache=False)
-        hidden: NDArray[np.float32] = output.last_hidden_state[0, -1].float().cpu().numpy()
-        return hidden
+        step = self._step_alone(self._model, len(token_ids))
+        if self.decoder is not None:
+            last = torch.tensor([len(token_ids) - 1], device=self._device)
+            hidden = self.decoder.hidden(ids, positions, last, step)
+        else:
+            with forward_context(step):
+                hidden = self._module.get_decoder()(
+                    input_ids=ids, position_ids=positions, use_cache=False
+                ).last_hidden_state[0]
+        found: NDArray[np.float32] = hidden[-1].float().cpu().numpy()
+        return found
 
     def _fused(self, model: LoadedModel) -> DenseDecoder | None:
         weights = sum(parameter.nbytes for parameter in model.module.parameters())

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from runtime.kernels.cpu_native import attend_single, rms_norm, rotate_and_write, silu_multiply
+from runtime.kernels.attend_single import attend_single
+from runtime.kernels.cpu_native import rms_norm, rotate_and_write, silu_multiply
 from runtime.kernels.panels import multiply
 from runtime.kernels.vector import LANES
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from runtime.kernels import cpu_native
+from runtime.kernels.attend_single import attend_single
 from runtime.kernels.cpu_dense_token import dense_token
 from runtime.kernels.panels import line_width, multiply
 from runtime.kernels.vector import LANES
@@ -118,7 +119,7 @@ class CpuOps:
         out = torch.empty(num, heads, dim, dtype=out_dtype)
         lse = torch.empty(num, heads, dtype=torch.float32)
         flat = query.as_strided((query.stride(0) * (query.shape[0] - 1) + heads * dim,), (1,))
-        cpu_native.attend_single(
+        attend_single(
             array_of(flat), query.stride(0), rows, array_of(keys), array_of(values), slots, lengths, scaling,
             array_of(out), array_of(lse),
         )  # fmt: skip
@@ -176,7 +177,7 @@ def _examples(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
     for out in {dtype, full}:
         attended = (some(1, 1, 32, of=out), some(1, 1, of=full))
         arguments = (some(32), 32, one, pool, pool, one[None], one + 1, 1.0, *attended)
-        kinds.append((cpu_native.attend_single, arguments))
+        kinds.append((attend_single, arguments))
     if dtype != full:
         kinds.append((cpu_native.merge_parts, (*merging, some(1, 1, 32, of=full), some(1, 1, of=full))))
     nothing = some(0, of=full)

@@ -56,12 +56,6 @@ def _widened(builder: Any, halves: Any) -> Any:
     return builder.bitcast(builder.shl(builder.zext(halves, _WORDS), _constant(16)), VECTOR)
 
 
-def half_of(builder: Any, words: Any, half: int) -> Any:
-    """The first (0) or second (1) bfloat16 of each of 16 words, as floats."""
-    bits = builder.and_(words, _constant(0xFFFF0000)) if half else builder.shl(words, _constant(16))
-    return builder.bitcast(bits, VECTOR)
-
-
 def _narrowed(builder: Any, floats: Any) -> Any:
     """Floats to the nearest bfloat16 bits, ties to even."""
     bits = builder.bitcast(floats, _WORDS)

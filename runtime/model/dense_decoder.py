@@ -144,6 +144,17 @@ class DenseDecoder:
 
         embeddings: [T, width], where they are not those of `input_ids`.
         """
+        return self._head.forward(self.hidden(input_ids, position_ids, rows, attention, embeddings))
+
+    def hidden(
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        rows: torch.Tensor,
+        attention: MergedAttention,
+        embeddings: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """As `forward`, but what the head would make logits of: [len(rows), width]."""
         ops, epsilon = self._ops, self._epsilon
         x = F.embedding(input_ids[0], self._weights.embedding) if embeddings is None else embeddings
         cos, sin = self._angles(x, position_ids)
@@ -155,7 +166,7 @@ class DenseDecoder:
             x = layer.down.forward(gated, x)
         if len(rows) < x.shape[0]:
             x = x[rows]
-        return self._head.forward(ops.rms_norm(x, self._weights.final_norm, epsilon))
+        return ops.rms_norm(x, self._weights.final_norm, epsilon)
 
     def give_back(self) -> None:
         """Let the model have its weights again; the decoder is of no use afterwards."""

@@ -114,7 +114,7 @@ def compiled(request: pytest.FixtureRequest) -> CpuOps:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"num_kv_heads": 4}, {"num_heads": 6, "num_kv_heads": 1}, {"sliding_window": 4}, {"has_sinks": True}],
+    [{}, {"num_kv_heads": 4}, {"num_heads": 14, "num_kv_heads": 2}, {"sliding_window": 4}, {"has_sinks": True}],
     ids=str,
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

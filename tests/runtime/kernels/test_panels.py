@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from runtime.kernels import panels
+from runtime.kernels import panels, words
 from runtime.kernels.cpu_ops import array_of
 from runtime.model.panel_linear import PanelLinear, from_panels, panels_shape, to_panels
 
@@ -62,7 +62,7 @@ def test_a_row_is_the_same_in_any_company(dtype: torch.dtype) -> None:
 
 def test_processors_without_products_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """bfloat16 by float32 products: compiled anew, as such a processor would."""
-    monkeypatch.setattr(panels, "_HAS_PAIRS", False)
+    monkeypatch.setattr(words, "HAS_PAIRS", False)
     block = panels._block(4, 2)
 
     @panels.njit
