@@ -141,7 +141,7 @@ def main() -> None:
     results["roof"] = {"copy_gb_per_s": roof.bytes_per_second / 1e9, "matmul_tflop_per_s": roof.flops / 1e12}
     module = random_llama(chip, scale)
     measure_ours(bench, module, roof)
-    with bench.part("torch.compile", 90):
+    with bench.part("torch.compile", 120):
         measure_compiled(bench)
     with bench.part("transformers", 90):
         results["transformers continuous batching"] = measure_transformers(bench, module)

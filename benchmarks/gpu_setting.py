@@ -72,8 +72,9 @@ class Chip:
             torch.cuda.empty_cache()
 
     def recorded(self, run: Run) -> Run:
-        """What `run` launches, as a graph. It is run once before."""
-        run()
+        """What `run` launches, as a graph. It is run before, until all is compiled."""
+        for _ in range(2):
+            run()
         self.synchronize()
         if not self.is_gpu:
             return run

@@ -53,7 +53,7 @@ class NoModel:
 
     num_pages, page_size = NUM_PAGES, PAGE_SIZE
 
-    def forward(self, batch: ScheduledBatch) -> None:
+    def forward(self, batch: ScheduledBatch, drawn: object = None) -> None:
         return None
 
     def draw(self, logits: None, batch: ScheduledBatch, masks: object) -> SampledTokens:
@@ -64,11 +64,11 @@ class NoModel:
 class Bench:
     """A loop and its intake, stepped by hand."""
 
-    def __init__(self, model: Any, runner: Any, sampler: Any, max_num_seqs: int) -> None:
+    def __init__(self, model: Any, runner: Any, sampler: Any, max_num_seqs: int, overlap: bool = False) -> None:
         grammar_runner = GrammarRunner(model.vocabulary, (model.vocab_size + 31) // 32)
         cache = PrefixCache(runner.num_pages, runner.page_size)
         scheduler = Scheduler(cache, max_num_seqs=max_num_seqs, max_num_batched_tokens=8192)
-        self.loop = EngineLoop(scheduler, runner, sampler, grammar_runner, Metrics())
+        self.loop = EngineLoop(scheduler, runner, sampler, grammar_runner, Metrics(), overlap=overlap)
         self._intake = Intake(
             tokenizer=model.tokenizer,
             vocab_size=model.vocab_size,
@@ -100,9 +100,15 @@ class Bench:
 
 
 def without_a_model(
-    batch: int, steps: int, waiting: int = 0, read: bool = False, stop: bool = False, churn: bool = False
+    batch: int,
+    steps: int,
+    waiting: int = 0,
+    read: bool = False,
+    stop: bool = False,
+    churn: bool = False,
+    overlap: bool = False,
 ) -> float:
-    bench = Bench(FakeModel(), NoModel(), NoModel(), batch)
+    bench = Bench(FakeModel(), NoModel(), NoModel(), batch, overlap)
     for index in range(batch + waiting):
         prompt = (*range(3, 99), 100 + index % 200, index % 7)
         max_tokens = 8 + index % 40 if churn else 100_000
@@ -148,7 +154,9 @@ CASES: dict[str, dict[str, Any]] = {
     "batch 1": {"batch": 1},
     "batch 1, read": {"batch": 1, "read": True},
     "batch 1, stop strings": {"batch": 1, "stop": True},
+    "batch 1, overlap": {"batch": 1, "overlap": True},
     "batch 64": {"batch": 64},
+    "batch 64, overlap": {"batch": 64, "overlap": True},
     "batch 64, read": {"batch": 64, "read": True},
     "batch 64, stop strings": {"batch": 64, "stop": True},
     "batch 64, 10,000 waiting": {"batch": 64, "waiting": 10_000},

@@ -1,4 +1,7 @@
-"""These tests need an NVIDIA GPU: `python -m pytest tests/gpu`. Without one they are skipped, with the reason."""
+"""These tests need an NVIDIA GPU: `python -m pytest tests/gpu -n 8`. Without one they are skipped, with the reason.
+
+Most of their time is the compiler's, which several processes share.
+"""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_the_pool_takes_what_is_left_of_its_share(tmp_path: Path) -> None:
     path = tiny_model("llama", tmp_path)
     with Engine(path, device="cuda", gpu_memory_utilization=0.5) as engine:
         free, total = torch.cuda.mem_get_info()
-        assert free >= 0.49 * total and engine.stats()["pages"] > 0
+        assert free >= 0.4 * total and engine.stats()["pages"] > 0
 
 
 def test_a_pool_of_eight_bit_floats(tmp_path: Path) -> None:

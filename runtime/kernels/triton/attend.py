@@ -163,7 +163,7 @@ class Tiling:
     stages: int
 
 
-def tiling(tile: int, key_dim: int, value_dim: int, itemsize: int, target: int) -> Tiling:
+def tiling(tile: int, key_dim: int, value_dim: int, itemsize: int, target: int, float8: bool = False) -> Tiling:
     """What fits registers and shared memory; itemsize: of the queries, in bytes. target: compute capability times ten.
 
     Not tuned on hardware yet; `benchmarks/triton_resources.py` shows what it takes. Loads of keys wait for loads of
@@ -173,8 +173,8 @@ def tiling(tile: int, key_dim: int, value_dim: int, itemsize: int, target: int) 
     keys = 64 if both <= 320 else 32 if both <= 512 else 16
     # Heads in two parts (192 is 128 + 64) spill with five stages; programs then hide the waiting from each other.
     stages = 4 if tile == NARROW_TILE and keys == 64 and head_parts(key_dim)[1] else 5
-    if target < 90 and tile > NARROW_TILE:  # before wgmma, keys and values of a product go through registers
-        keys = min(keys, 32)
+    if not 90 <= target < 120 and tile > NARROW_TILE:  # without wgmma, what is multiplied goes through registers
+        keys, stages = min(keys, 32), 4 if float8 else 5
     keys, stages = (keys, stages) if itemsize <= 2 else (max(16, keys // 2), 2)
     return Tiling(tile, keys, 4 if tile == NARROW_TILE else 8, stages)
 
@@ -207,7 +207,7 @@ def constants(
 ) -> dict[str, Any]:
     """What the kernel is compiled for. dtype: of the queries."""
     main, rest = head_parts(key_dim)
-    how = tiling(tile, key_dim, value_dim, dtype.itemsize, target)
+    how = tiling(tile, key_dim, value_dim, dtype.itemsize, target, float8)
     return {
         "GROUP": group,
         "PAGE_SIZE": page_size,
