@@ -27,7 +27,7 @@ from sgl_lite.progress import progress
 
 console = Console()
 PERCENTILES = (50, 90, 99)
-_PERSON = {
+PERSON = {
     "type": "object",
     "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer"}},
     "required": ["name", "age"],
@@ -38,12 +38,13 @@ _SHARED = "These are the rules of the game, which everyone has to read before th
 
 @dataclass(slots=True)
 class Timed:
-    """One request: seconds to its first piece and to its end, between pieces, and what went wrong."""
+    """One request: its answer, seconds to its first piece and to its end, between pieces, and what went wrong."""
 
     first: float = 0.0
     total: float = 0.0
     gaps: list[float] = field(default_factory=list)
     tokens: int = 0
+    text: str = ""
     error: str | None = None
 
 
@@ -66,7 +67,7 @@ def bench(
 
     Example: [bold]sgl-lite bench --requests 200 --concurrency 32 --dataset json[/bold]
     """
-    bodies = list(_bodies(dataset, requests, model, max_tokens))
+    bodies = list(bodies_of(dataset, requests, model, max_tokens))
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
     begun = time.perf_counter()
     timed = run(f"{url.rstrip('/')}/v1/completions", headers, bodies, concurrency, rate, random.Random(seed))
@@ -85,8 +86,8 @@ def bench(
         raise typer.Exit(1)
 
 
-def _bodies(dataset: str, count: int, model: str, max_tokens: int) -> Iterator[dict[str, Any]]:
-    """A file's lines again and again, or one of the built-in loads."""
+def bodies_of(dataset: str, count: int, model: str, max_tokens: int, first: int = 0) -> Iterator[dict[str, Any]]:
+    """A file's lines again and again, or one of the built-in loads. first: another one, other prompts."""
     common = {"model": model, "max_tokens": max_tokens, "stream": True, "stream_options": {"include_usage": True}}
     if dataset not in ("text", "json", "shared"):
         try:
@@ -98,8 +99,8 @@ def _bodies(dataset: str, count: int, model: str, max_tokens: int) -> Iterator[d
         for index in range(count):
             yield {**common, **lines[index % len(lines)]}
         return
-    schema = {"type": "json_schema", "json_schema": {"name": "person", "schema": _PERSON}}
-    for index in range(count):
+    schema = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON}}
+    for index in range(first, first + count):
         match dataset:
             case "json":
                 yield {**common, "prompt": f"Generate profile for person {index}:", "response_format": schema}
@@ -147,7 +148,8 @@ def _ask(url: str, headers: Mapping[str, str], body: dict[str, Any], timed: Time
                     return
                 if answer.get("usage"):
                     timed.tokens = answer["usage"]["completion_tokens"]
-                if any(choice.get("text") for choice in answer.get("choices", ())):
+                if piece := "".join(choice.get("text") or "" for choice in answer.get("choices", ())):
+                    timed.text += piece
                     now = time.perf_counter()
                     if timed.first:
                         timed.gaps.append(now - last)

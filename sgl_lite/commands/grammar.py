@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import string
 from collections import deque
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -18,6 +19,7 @@ from grammars.automaton import CROSS, DEAD, UNFILLED, ByteAutomaton, pack
 from grammars.front_ends import automaton_of
 from grammars.spec import Choice, JsonSchema, Regex, Spec
 from sgl_lite.commands.schemas import read_schema
+from sgl_lite.constraints import from_grammar
 
 grammar_app = typer.Typer(no_args_is_help=True, help="Look at a constraint without a model.")
 console, errors = Console(), Console(stderr=True)
@@ -25,18 +27,22 @@ _END = 256
 _PLAIN = string.ascii_letters + string.digits + ' -.,:_[]{}"'
 """What samples are written in where the schema allows it."""
 
-Schema = Annotated[str, typer.Argument(help="A JSON Schema: a file, JSON text, or - for standard input.")]
+Schema = Annotated[str | None, typer.Argument(help="A JSON Schema: a file, JSON text, or - for standard input.")]
+Pattern = Annotated[str | None, typer.Option("--regex", help="This pattern instead.")]
+Choices = Annotated[list[str] | None, typer.Option("--choice", help="One of these instead. Repeat the option.")]
+GrammarFile = Annotated[Path | None, typer.Option("--grammar", help="A file in Lark's notation or EBNF instead.")]
 
 
 @grammar_app.command()
-def check(schema: Schema) -> None:
-    """Say what of a schema is enforced, and where. Ends with 1 if something in it cannot be.
+def check(schema: Schema = None, regex: Pattern = None, choice: Choices = None, grammar: GrammarFile = None) -> None:
+    """Say whether a constraint is enforced, and of a schema what and where. Ends with 1 if something cannot be.
 
     Example: [bold]sgl-lite grammar check person.json[/bold]
     """
-    grammar = _compile(schema)
-    console.print(f"[green]every keyword is enforced[/green]; the shortest text takes {grammar.min_tokens()} bytes")
-    report = grammar.report()
+    compiled = _compile(_spec(schema, regex, choice, grammar))
+    report = compiled.report()
+    known = "every keyword is enforced" if report is not None else "it is enforced"
+    console.print(f"[green]{known}[/green]; the shortest text takes {compiled.min_tokens()} bytes")
     if report is None:
         return
     table = Table("where", "keyword", "how")
@@ -47,17 +53,20 @@ def check(schema: Schema) -> None:
 
 @grammar_app.command()
 def sample(
-    schema: Schema,
+    schema: Schema = None,
+    regex: Pattern = None,
+    choice: Choices = None,
+    grammar: GrammarFile = None,
     seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
     max_bytes: Annotated[int, typer.Option(help="No text is longer.")] = 200,
 ) -> None:
-    """Write a random text that satisfies a schema.
+    """Write a random text that satisfies a constraint.
 
     Example: [bold]sgl-lite grammar sample '{"type": "array", "items": {"type": "integer"}}' --seed 7[/bold]
     """
-    grammar = _compile(schema)
-    matcher, rng, out = grammar.matcher(budget=max_bytes), random.Random(seed), bytearray()
-    mask = np.empty(grammar.vocabulary.mask_width, np.int32)
+    compiled = _compile(_spec(schema, regex, choice, grammar))
+    matcher, rng, out = compiled.matcher(budget=max_bytes), random.Random(seed), bytearray()
+    mask = np.empty(compiled.vocabulary.mask_width, np.int32)
     while not matcher.is_complete():
         matcher.fill_mask(mask)
         allowed = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
@@ -72,9 +81,10 @@ def sample(
 
 @grammar_app.command()
 def show(
-    schema: Annotated[str | None, typer.Argument(help="A JSON Schema: a file, JSON text, or - for input.")] = None,
-    regex: Annotated[str | None, typer.Option(help="Show this pattern instead.")] = None,
-    choice: Annotated[list[str] | None, typer.Option(help="Show this choice instead. Repeat the option.")] = None,
+    schema: Schema = None,
+    regex: Pattern = None,
+    choice: Choices = None,
+    grammar: GrammarFile = None,
     max_states: Annotated[int, typer.Option(help="Draw no more than so many.", min=1)] = 60,
     dot: Annotated[bool, typer.Option(help="As text for Graphviz: pipe it into `dot -Tsvg`.")] = False,
 ) -> None:
@@ -82,16 +92,11 @@ def show(
 
     Example: [bold]sgl-lite grammar show --regex "[a-c]+(-[0-9]{2})?"[/bold]
     """
-    given = [one for one in (schema, regex, choice) if one]
-    if len(given) != 1:
-        raise typer.BadParameter("give one of a schema, --regex and --choice")
-    spec: Spec = Regex(regex) if regex else Choice(choice) if choice else JsonSchema(read_schema(schema or ""))
+    spec = _spec(schema, regex, choice, grammar)
     try:
-        automaton = automaton_of(spec)
-        edges, accepting, more = explore(automaton, max_states)
+        edges, accepting, more = explore(automaton_of(spec), max_states)
     except grammars.GrammarError as error:
-        errors.print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}")
-        raise typer.Exit(1) from None
+        raise _refused(error) from None
     if dot:
         print(_dot(edges, accepting))
         return
@@ -104,6 +109,28 @@ def show(
     console.print(table)
     if more:
         console.print(f"[dim]... and more than {max_states} states; --max-states draws more[/dim]")
+
+
+def _spec(schema: str | None, regex: str | None, choice: list[str] | None, grammar: Path | None) -> Spec:
+    """The one constraint that is given. Errors: `BadParameter`."""
+    if sum(one is not None for one in (schema, regex, choice or None, grammar)) != 1:
+        raise typer.BadParameter("give one of a schema, --regex, --choice and --grammar")
+    if regex is not None:
+        return Regex(regex)
+    if choice:
+        return Choice(choice)
+    if grammar is None:
+        return JsonSchema(read_schema(schema or ""))
+    try:
+        return from_grammar(grammar.read_text(encoding="utf-8")).spec
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{grammar}: {error}", param_hint="--grammar") from None
+
+
+def _refused(error: grammars.GrammarError) -> typer.Exit:
+    """Says why; to be raised."""
+    errors.print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}")
+    return typer.Exit(1)
 
 
 Edges = list[list[tuple[str, int | None]]]
@@ -169,12 +196,11 @@ def _dot(edges: Edges, accepting: set[int]) -> str:
     return "\n".join([*lines, "}"])
 
 
-def _compile(schema: str) -> grammars.CompiledGrammar:
+def _compile(spec: Spec) -> grammars.CompiledGrammar:
     try:
-        return grammars.compile(grammars.JsonSchema(read_schema(schema)), _byte_vocabulary())
+        return grammars.compile(spec, _byte_vocabulary())
     except grammars.GrammarError as error:
-        errors.print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}")
-        raise typer.Exit(1) from None
+        raise _refused(error) from None
 
 
 def _byte_vocabulary() -> grammars.Vocabulary:

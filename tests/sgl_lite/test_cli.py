@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -49,6 +50,26 @@ def test_a_report_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_schema_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("grammar", "check", '{"type": "strin"}') == 1
     assert "ConstraintSyntaxError" in capsys.readouterr().err
+
+
+def test_other_constraints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "sum.lark").write_text('start: NUMBER ("+" NUMBER)*\nNUMBER: /[1-9][0-9]?/')
+    (tmp_path / "yes.ebnf").write_text('root ::= "yes" | "no"')
+    for given, pattern in (
+        (["--regex", "[a-c]{3}"], "[a-c]{3}"),
+        (["--choice", "red", "--choice", "blue"], "red|blue"),
+        (["--grammar", str(tmp_path / "sum.lark")], r"[1-9][0-9]?(\+[1-9][0-9]?)*"),
+        (["--grammar", str(tmp_path / "yes.ebnf")], "yes|no"),
+    ):
+        assert call("grammar", "check", *given) == 0
+        assert "it is enforced; the shortest text takes" in capsys.readouterr().out
+        assert call("grammar", "sample", *given) == 0
+        assert re.fullmatch(pattern, capsys.readouterr().out.rstrip("\n"))
+        assert call("grammar", "show", *given) == 0
+        assert "goes to" in capsys.readouterr().out
+    assert call("grammar", "check", "--regex", "(") == 1
+    assert call("grammar", "check", "--regex", "a", "--choice", "b") == 2
+    assert call("grammar", "sample", "--grammar", str(tmp_path / "none.lark")) == 2
 
 
 def test_no_such_file(capsys: pytest.CaptureFixture[str]) -> None:
