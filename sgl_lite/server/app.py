@@ -71,7 +71,7 @@ def create_app(backend: LocalBackend, config: ServerConfig) -> Starlette:
     status = Status(service)
     gets = status.routes()
     metrics = ServerMetrics(backend.engine, desk, [*POSTS, *gets, "/metrics", "/flush_cache", "/openapi.json"])
-    document = describe({path: post.body for path, post in POSTS.items()}, [*gets, "/metrics"])
+    document = describe({path: post.body for path, post in POSTS.items()}, [*gets, "/metrics"], config.model_name)
 
     async def show_metrics(request: Request) -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -27,12 +27,16 @@ _ERROR = {
 }
 
 
-def describe(posts: Mapping[str, type[BaseModel]], gets: Iterable[str]) -> dict[str, Any]:
-    """OpenAPI 3.1."""
+def describe(posts: Mapping[str, type[BaseModel]], gets: Iterable[str], model_name: str) -> dict[str, Any]:
+    """OpenAPI 3.1. model_name: the one that bodies may name."""
     bodies = list(dict.fromkeys(posts.values()))
     names, schemas = models_json_schema(
         [(body, "validation") for body in bodies], ref_template="#/components/schemas/{model}"
     )
+    for schema in schemas["$defs"].values():
+        if "model" in schema["properties"]:
+            needed = "model" in schema["required"]
+            schema["properties"]["model"] = {"title": "Model", "enum": [model_name] if needed else [model_name, None]}
     paths: dict[str, Any] = {
         path: {
             "post": {
@@ -58,7 +62,7 @@ def describe(posts: Mapping[str, type[BaseModel]], gets: Iterable[str]) -> dict[
         "info": {"title": "sgl-lite", "version": "1"},
         "paths": paths,
         "components": {
-            "schemas": {**schemas.get("$defs", {}), "Error": _ERROR},
+            "schemas": {**schemas["$defs"], "Error": _ERROR},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }

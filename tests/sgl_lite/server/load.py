@@ -41,7 +41,7 @@ def served(*options: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     with subprocess.Popen([*command, "--log-level", "error", *options]) as process:
         try:
             url = f"http://127.0.0.1:{port}"
-            until = time.monotonic() + 120
+            until = time.monotonic() + 300
             while not _is_ready(url):
                 assert time.monotonic() < until and process.poll() is None
                 time.sleep(0.1)

@@ -178,7 +178,11 @@ _PERSON = {
     "required": ["name"],
     "additionalProperties": {"anyOf": [{"type": "integer", "minimum": 2}, {"$ref": "#/properties/tags"}]},
 }
-_PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"}}
+_PNG = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mM8ISfHgA0wMeAAg1MCAN"
+    "DKARQfGKMRAAAAAElFTkSuQmCC"
+)
+_PICTURE = {"type": "image_url", "image_url": {"url": _PNG, "detail": "low"}}
 _COMMON = {"temperature": 0.5, "top_p": 0.9, "seed": 1, "stop": ["x"], "logit_bias": {"5": 1}, "n": 1, "max_tokens": 2}
 GOOD_OF_ALL: dict[str, list[dict[str, Any]]] = {
     CHAT: [
@@ -220,7 +224,7 @@ GOOD_OF_ALL: dict[str, list[dict[str, Any]]] = {
         {**GOOD[NATIVE], "return_logprob": True, "logprob_start_len": 0, "top_logprobs_num": 1, "rid": "r"},
         {"input_ids": [[1, 2], [3]], "sampling_params": [{"max_new_tokens": 2, "stop": "x"}, {"max_new_tokens": 1}]},
         {"text": "Hi", "sampling_params": {"max_new_tokens": 40, "json_schema": json.dumps(_PERSON)}},
-        {"text": "Hi", "image_data": ["data:image/png;base64,iVBORw0KGgo="], "sampling_params": {"max_new_tokens": 2}},
+        {"text": "<image>Hi", "image_data": [_PNG], "sampling_params": {"max_new_tokens": 2}},
     ],
     "/generate_stream": [GOOD[NATIVE]],
     "/": [{"inputs": "Hi", "parameters": {"max_new_tokens": 2, "grammar": {"type": "regex", "value": "a"}}}],
@@ -228,7 +232,7 @@ GOOD_OF_ALL: dict[str, list[dict[str, Any]]] = {
     "/tokenize": [GOOD["/tokenize"]],
     "/detokenize": [GOOD["/detokenize"]],
 }
-"""Bodies that would be answered (but for their images, which are none)."""
+"""Bodies that are answered, those with images by a model that sees."""
 LENGTHS = ("max_tokens", "max_new_tokens", "max_completion_tokens", "n", "best_of")
 """Left as they are: long answers are right answers, and only take long."""
 BAD_IMAGES = [

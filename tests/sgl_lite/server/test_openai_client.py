@@ -11,6 +11,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from sgl_lite.backends.local import LocalBackend
 from tests.sgl_lite.server.conftest import KEY, MODEL
 
 ASK: Any = [{"role": "user", "content": "Generate profile for Ada:"}]
@@ -240,8 +241,6 @@ def test_async(address: str) -> None:
         ({"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}},
          "response_format.json_schema.name", "missing_required_parameter"),
         ({"tool_choice": "required"}, "tool_choice", "invalid_value"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]},
-         "messages.0.content.0.image_url.url", "images_not_supported"),
         ({"messages": [{"role": "user", "content": "long " * 3000}]}, "messages", "context_length_exceeded"),
     ],
 )  # fmt: skip
@@ -250,3 +249,11 @@ def test_errors_name_the_field(client: openai.OpenAI, wrong: dict[str, Any], par
         client.chat.completions.create(model=MODEL, messages=ASK, extra_body={"max_tokens": 60, **wrong})
     assert (caught.value.param, caught.value.code) == (param, code)
     assert param.split(".")[-1] in caught.value.message or code == "context_length_exceeded"
+
+
+def test_images_from_elsewhere_are_not_fetched(client: openai.OpenAI, backend: LocalBackend) -> None:
+    picture: Any = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model=MODEL, messages=picture, max_tokens=2)
+    assert caught.value.param == "messages.0.content.0.image_url.url"
+    assert caught.value.code == ("invalid_image" if backend.capabilities.images else "images_not_supported")

@@ -202,7 +202,8 @@ def test_the_document(raw: TestClient) -> None:
     document = raw.get("/openapi.json").json()
     schema = document["paths"][CHAT]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert schema == {"$ref": "#/components/schemas/ChatBody"}
-    assert "messages" in document["components"]["schemas"]["ChatBody"]["required"]
+    chat = document["components"]["schemas"]["ChatBody"]
+    assert "messages" in chat["required"] and chat["properties"]["model"]["enum"] == [MODEL]
 
 
 def test_tokens(raw: TestClient, backend: LocalBackend) -> None:
