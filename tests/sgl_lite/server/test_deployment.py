@@ -100,6 +100,12 @@ def test_the_site_builds(tmp_path: Path) -> None:
     assert (tmp_path / "operations" / "index.html").is_file()
 
 
+def test_every_benchmark_is_told() -> None:
+    page = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    scripts = {path.name for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text("utf-8")}
+    assert scripts and all(f"`{name}`" in page for name in scripts), scripts
+
+
 def test_extras_are_told() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
