@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any, Literal
 
 from runtime.errors import RequestError
 
@@ -62,6 +63,17 @@ class EngineConfig:
     image_cache_bytes: int = 256 << 20
     num_threads: int | None = None
     random_seed: int = 0
+
+    @classmethod
+    def of(cls, **settings: Any) -> EngineConfig:
+        """As the class itself, but a setting that there is not is a RequestError that says which there are."""
+        known = [field.name for field in fields(cls)]
+        for name in settings:
+            if name not in known:
+                close = get_close_matches(name, known, n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else "."
+                raise RequestError(f"an engine has no setting {name!r}{hint} It has: {', '.join(known)}")
+        return cls(**settings)
 
     def __post_init__(self) -> None:
         for name, least in (

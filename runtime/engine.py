@@ -50,7 +50,7 @@ class Engine:
     """`Engine(model_path=None, **settings)`: the settings are `EngineConfig`'s. Ready when made; a context manager."""
 
     def __init__(self, model_path: str | None = None, **settings: Any) -> None:
-        config = EngineConfig(model_path=model_path, **settings)
+        config = EngineConfig.of(model_path=model_path, **settings)
         model = load(config)
         runner = ModelRunner(model, config)
         sampler = runner.backend.sampler(model.vocab_size, model.eos_token_ids)
@@ -121,7 +121,7 @@ class Engine:
     @staticmethod
     def load_tokenizer(model_path: str | None = None, **settings: Any) -> Any:
         """The tokenizer that an engine of these settings would have, without its model."""
-        return load_tokenizer(EngineConfig(model_path=model_path, **settings))
+        return load_tokenizer(EngineConfig.of(model_path=model_path, **settings))
 
     # Requests
 

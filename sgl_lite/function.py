@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from difflib import get_close_matches
@@ -159,6 +159,8 @@ class SglFunction:
         if max_new_tokens is not None:
             sampling["max_tokens"] = max_new_tokens
         settings = SamplingSettings.of(sampling).over(RUN_DEFAULTS)
+        if isinstance(batch_kwargs, str | Mapping) or not isinstance(batch_kwargs, Iterable):
+            raise ArgumentError(f"run_batch takes a list of dicts or tuples of arguments, not {batch_kwargs!r}")
         jobs = [self._bound(*_as_call(item)) for item in batch_kwargs]
         options = {"backend": backend_of(backend) if jobs else None, "timeout": timeout}
 

@@ -65,6 +65,8 @@ def gen(
     )
     if retries < 0:
         raise ArgumentError(f"retries={retries} must be at least 0")
+    if check is not None and not callable(check):
+        raise ArgumentError(f"check={check!r} must be a function that takes the answer and returns True or False")
     return Gen(
         name, SamplingSettings.of({"max_tokens": max_tokens, **sampling}), constraint, check, retries if check else 0
     )

@@ -262,11 +262,12 @@ class ProgramState:
         group.join()
 
     def show(self) -> None:
-        """Print the run in a terminal: who wrote what, and what each answer cost. Waits."""
+        """Print the run in a terminal, forks included: who wrote what, and what each answer cost. Waits."""
+        from sgl_lite.display.picture import picture_of  # most programs draw nothing
         from sgl_lite.display.show import show  # brings rich, which `import sgl_lite` goes without
 
-        self.sync()
-        show(self.interpreter.run.program, self.interpreter.writer.record)
+        self.error()  # a run that failed is drawn as far as it came
+        show(picture_of(self.interpreter, self.interpreter.run.program))
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """The run as one self-contained page, which is returned, and written to `path` if given. Waits.

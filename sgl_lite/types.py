@@ -38,9 +38,10 @@ class TypedJson:
             adapter: TypeAdapter[Any] = TypeAdapter(_with_portable_dicts(hint))
             return cls(_closed(adapter.json_schema()), adapter.validate_json)
         except PydanticUserError as error:
+            why = str(error).splitlines()[0].partition(". ")[0]
             raise ArgumentError(
-                f"{hint!r} has no JSON form ({str(error).splitlines()[0]}); "
-                "give a pydantic model, a dataclass, a TypedDict, an Enum, or a schema"
+                f"{hint!r} has no JSON form ({why}); "
+                "give a type (a pydantic model, a dataclass, a TypedDict, an Enum, list[int], ...) or a schema"
             ) from error
 
 
@@ -105,10 +106,10 @@ class ToolSet:
     @classmethod
     def of(cls, functions: Sequence[Callable[..., Any]]) -> ToolSet:
         """Errors: `ArgumentError` for no function, two of one name, or parameters without a JSON form."""
-        tools = {function.__name__: (function, arguments_model(function)) for function in functions}
-        if not functions or len(tools) < len(functions):
-            raise ArgumentError("tools must be functions with names of their own, and at least one")
-        return cls(tools)
+        names = [getattr(function, "__name__", "") for function in functions]
+        if not names or "" in names or len(set(names)) < len(names):
+            raise ArgumentError(f"tools={functions!r} must be functions with names of their own, and at least one")
+        return cls({name: (one, arguments_model(one)) for name, one in zip(names, functions, strict=True)})
 
     def schema(self) -> dict[str, Any]:
         """One object a tool. Its name comes first, so that the arguments are those of the tool."""

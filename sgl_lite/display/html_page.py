@@ -12,7 +12,7 @@ from typing import Any
 
 from runtime.images import Image
 from sgl_lite.display.html_style import STYLE
-from sgl_lite.display.picture import Piece, StatePicture, Token, picture_of
+from sgl_lite.display.picture import COUNTS, Piece, StatePicture, Token, ending, picture_of
 from sgl_lite.interpreter.interpreter import Interpreter
 from sgl_lite.marks import MARKS, data_url, index_of
 
@@ -23,12 +23,6 @@ _LEGEND = (
     ("model", "the model's"),
     ("forced", "the program's or the only token possible, in a constraint"),
 )
-_COLUMNS = {
-    "prompt": "prompt_tokens",
-    "cached": "cached_tokens",
-    "written": "completion_tokens",
-    "forced": "forced_tokens",
-}
 _WIDEST_BAR = 8.0
 _THUMBNAIL = 192
 """Pixels of the longer side of an image on the page."""
@@ -39,7 +33,7 @@ def page_of(interpreter: Interpreter) -> str:
     name = interpreter.run.program
     picture = picture_of(interpreter, name)
     answers = list(picture.all_answers())
-    totals = [f"{len(answers)} answers"] + [f"{sum(a[key] for a in answers)} {n}" for n, key in _COLUMNS.items()]
+    totals = [f"{len(answers)} answers"] + [f"{sum(a[key] for a in answers)} {n}" for n, key in COUNTS.items()]
     legend = "".join(f'<li><span class="{kind}">&nbsp;abc&nbsp;</span> {escape(what)}</li>' for kind, what in _LEGEND)
     slowest = max((answer["e2e_latency"] for answer in answers), default=0.0)
     return (
@@ -112,7 +106,7 @@ def _percent(logprob: float) -> str:
 
 
 def _table(answers: Sequence[tuple[str, Mapping[str, Any]]], slowest: float) -> str:
-    head = "".join(f"<th>{column}</th>" for column in (*_COLUMNS, "first token", "all", ""))
+    head = "".join(f"<th>{column}</th>" for column in (*COUNTS, "first token", "all", ""))
     rows = "".join(_row(name, meta, slowest) for name, meta in answers)
     return (
         f'<div class="scroll"><table><tr><th>variable</th>{head}<th class="left">ended by</th></tr>{rows}</table></div>'
@@ -120,21 +114,12 @@ def _table(answers: Sequence[tuple[str, Mapping[str, Any]]], slowest: float) -> 
 
 
 def _row(name: str, meta: Mapping[str, Any], slowest: float) -> str:
-    counts = "".join(f"<td>{meta[key]}</td>" for key in _COLUMNS.values())
+    counts = "".join(f"<td>{meta[key]}</td>" for key in COUNTS.values())
     first, total = meta.get("time_to_first_token"), meta["e2e_latency"]
     width = _WIDEST_BAR * total / slowest if slowest else 0.0
     first_text = "" if first is None else f"{first * 1000:.0f} ms"
     return (
         f"<tr><td>{escape(name)}</td>{counts}<td>{first_text}</td>"
         f'<td>{total * 1000:.0f} ms</td><td class="left"><span class="bar" style="width:{width:.2f}rem"></span></td>'
-        f'<td class="left">{escape(_ending(meta))}</td></tr>'
+        f'<td class="left">{escape(ending(meta))}</td></tr>'
     )
-
-
-def _ending(meta: Mapping[str, Any]) -> str:
-    """Why the answer ended; of a select, the choices with their probabilities."""
-    if "choices" in meta:
-        chances = zip(meta["choices"], meta["probabilities"], strict=True)
-        return "choice among " + ", ".join(f"{choice!r} {chance * 100:.1f} %" for choice, chance in chances)
-    reason = meta["finish_reason"]
-    return str(reason["type"]) if reason.get("matched") is None else f"{reason['type']} {reason['matched']!r}"

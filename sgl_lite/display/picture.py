@@ -1,6 +1,6 @@
 """What there is to see of a run: its states as a tree, with their text by origin, their tokens and their answers.
 
-In: an interpreter with nothing left to do. Out: plain data, which `html_page.py` draws. Knows no HTML.
+In: an interpreter with nothing left to do. Out: plain data, which `show.py` and `html_page.py` draw.
 """
 
 from __future__ import annotations
@@ -14,6 +14,14 @@ from sgl_lite.backends.base import Backend, Inspector
 from sgl_lite.interpreter.interpreter import Interpreter
 from sgl_lite.interpreter.segments import ForkPoint, Origin, Segment
 from sgl_lite.marks import MARKS
+
+COUNTS = {
+    "prompt": "prompt_tokens",
+    "cached": "cached_tokens",
+    "written": "completion_tokens",
+    "forced": "forced_tokens",
+}
+"""What is shown of an answer's tokens, and where its meta info has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,15 @@ def picture_of(interpreter: Interpreter, title: str) -> StatePicture:
     error = interpreter.queue.error
     failed = None if error is None else f"{type(error).__name__}: {error}"
     return StatePicture(title, writer.seeded, tuple(reversed(items)), answers, writer.images, failed)
+
+
+def ending(meta: Mapping[str, Any]) -> str:
+    """Why the answer ended; of a select, the choices with their probabilities."""
+    if "choices" in meta:
+        chances = zip(meta["choices"], meta["probabilities"], strict=True)
+        return "choice among " + ", ".join(f"{choice!r} {chance * 100:.1f} %" for choice, chance in chances)
+    reason = meta["finish_reason"]
+    return str(reason["type"]) if reason.get("matched") is None else f"{reason['type']} {reason['matched']!r}"
 
 
 def _child(child: Interpreter, title: str) -> StatePicture:

@@ -10,7 +10,7 @@ from typing import Any
 
 from runtime.api import GenerateRequest, RequestOutput
 from sgl_lite.backends.base import Backend, Conversation, OnFailure, OnOutput, Pending
-from sgl_lite.errors import ProgramCancelled, ProgramTimeout
+from sgl_lite.errors import ArgumentError, ProgramCancelled, ProgramTimeout
 from sgl_lite.settings import SamplingSettings
 
 ADVANCING_THREADS = 4
@@ -45,6 +45,8 @@ class Run:
     ) -> None:
         self.stream, self.num_api_spec_tokens = stream, num_api_spec_tokens
         self.backend, self.settings, self.program = backend, settings, program
+        if timeout is not None and not isinstance(timeout, int | float):
+            raise ArgumentError(f"timeout={timeout!r} must be a number of seconds")
         self.timeout = timeout
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.thread: int | None = threading.get_ident()
