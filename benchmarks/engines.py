@@ -1,16 +1,19 @@
-"""This engine beside `transformers` on a CPU: one stream, a batch, a shared prefix, JSON under schemas.
+"""This engine beside others on a CPU: one stream, a batch, a shared prefix, JSON under schemas.
 
-    python -m benchmarks.engines [--rounds 3] [--threads 1] [--only W1,W2,W3,W4] [--engines sgl-lite,transformers]
+    python -m benchmarks.engines [--rounds 3] [--threads 1] [--only W1,W2,W3,W4] [--tiny]
+                                 [--engines sgl-lite,transformers,vllm] [--vllm-python PATH]
 
     W1  one stream: prompt 64, output 128
     W2  32 requests, prompts of 128 of their own, output 64
     W3  64 requests share 1,024 tokens, 32 of their own, output 16
-    W4  16 requests, each with a JSON Schema of its own, 96 tokens; against the same lengths without
+    W4  16 requests, each with a JSON Schema of its own, 96 tokens; against the same lengths without; and once more with
+        the smallest budget that the schema allows
 
-A model of 134.5 million random parameters (30 layers, 576 wide, 9 query and 3 KV heads), bf16, greedy, the end of
-text ignored. The model and its tokenizer are made on the first run, below the user's cache folder. Engines take turns,
-each in a process of its own; times are CPU seconds of that process, medians over the rounds. Writes
-benchmarks/results/engines.json.
+A model of 134.5 million random parameters (30 layers, 576 wide, 9 query and 3 KV heads), or with --tiny one of 5
+million, bf16, greedy, the end of text ignored. The model and its tokenizer are made on the first run, below the user's
+cache folder. Engines take turns, each in a process of its own; times are CPU seconds of that process, medians over
+the rounds. "start" is the first token after the process began. vLLM's CPU build lives in an environment of its own,
+which `--vllm-python` names. Writes benchmarks/results/engines.json, or with --tiny engines_tiny.json.
 """
 
 from __future__ import annotations
@@ -32,8 +35,14 @@ import numpy as np
 
 from benchmarks.machine import record
 
-MODEL = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sgl-lite" / "bench-135m"
-ENGINES = ("sgl-lite", "transformers")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sgl-lite"
+MODEL, TINY = CACHE / "bench-135m", CACHE / "bench-5m"
+SHAPES = {
+    MODEL: {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
+            "num_key_value_heads": 3, "vocab_size": 49152},
+    TINY: {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 4, "num_attention_heads": 4,
+           "num_key_value_heads": 2, "vocab_size": 8192},
+}  # fmt: skip
 WORKLOADS = ("W1", "W2", "W3", "W4")
 VOCAB = 49152
 KV_BYTES = 256 << 20
@@ -58,30 +67,32 @@ SCHEMA = {
 Row = dict[str, float]
 
 
-def ids(*seed: int, count: int) -> tuple[int, ...]:
-    return tuple(np.random.default_rng(seed).integers(300, VOCAB, count).tolist())
+def ids(*seed: int, count: int, vocab: int = VOCAB) -> tuple[int, ...]:
+    return tuple(np.random.default_rng(seed).integers(300, vocab, count).tolist())
 
 
-def make_model() -> None:
+def make_model(path: Path = MODEL) -> None:
     """Random weights from a fixed seed, and a byte-level tokenizer trained on Python's own library."""
     import torch
     from tokenizers import ByteLevelBPETokenizer
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    print(f"making the model in {MODEL}", file=sys.stderr)
+    print(f"making the model in {path}", file=sys.stderr)
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=VOCAB, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
-        num_key_value_heads=3, tie_word_embeddings=True, max_position_embeddings=8192, bos_token_id=0, eos_token_id=1,
-    )  # fmt: skip
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(MODEL)
+        **SHAPES[path], tie_word_embeddings=True, max_position_embeddings=8192, bos_token_id=0, eos_token_id=1
+    )
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(path)
     sources = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
     trained = ByteLevelBPETokenizer()
     trained.train(
-        [str(path) for path in sources], vocab_size=VOCAB, special_tokens=["<s>", "</s>"], show_progress=False
+        [str(path) for path in sources],
+        vocab_size=config.vocab_size,
+        special_tokens=["<s>", "</s>"],
+        show_progress=False,
     )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, bos_token="<s>", eos_token="</s>")
-    tokenizer.save_pretrained(MODEL)
+    tokenizer.save_pretrained(path)
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, Any]:
@@ -91,10 +102,10 @@ def timed(run: Callable[[], Any]) -> tuple[float, Any]:
 
 
 class Ours:
-    def __init__(self, threads: int) -> None:
+    def __init__(self, path: Path, threads: int) -> None:
         from runtime.engine import Engine
 
-        self.engine = Engine(str(MODEL), dtype="bfloat16", num_threads=threads, kv_cache_bytes=KV_BYTES)
+        self.engine = Engine(str(path), dtype="bfloat16", num_threads=threads, kv_cache_bytes=KV_BYTES)
 
     def run(
         self, prompts: list[tuple[int, ...]], lengths: list[int], schemas: list[Any] | None = None, free: bool = True
@@ -116,31 +127,98 @@ class Ours:
         return [(output.text, len(output.token_ids)) for output in outputs]
 
     def json(self, round_: int) -> Row:
-        """The same number of tokens with the constraint and without; first with new schemas, then with known ones."""
-        import jsonschema
+        """The same number of tokens with the constraint and without; first with new schemas, then with known ones, then
+        with as few tokens as will do.
+        """
+        schemas = [dict(SCHEMA, title=f"Person{round_}_{i}") for i in range(16)]
+        row: Row = {"valid": 0, "of": 0}
+        for again, name in enumerate(("slowdown", "slowdown, schemas known", "slowdown, least tokens")):
+            prompts = [ids(4, round_, i, again, count=64) for i in range(16)]
+            budget = self._least_tokens(schemas[0]) if again == 2 else 96
+            constrained, answers = timed(lambda: self.run(prompts, [budget] * 16, schemas, free=False))  # noqa: B023
+            lengths = [length for _, length in answers]
+            self.engine.flush_cache()
+            free, _ = timed(lambda: self.run(prompts, lengths))  # noqa: B023
+            row |= {"valid": row["valid"] + num_valid([text for text, _ in answers], schemas), "of": row["of"] + 16}
+            row[name] = constrained / free
+        return row
 
+    def _least_tokens(self, schema: Any) -> int:
+        from grammars.errors import BudgetError
+
+        try:
+            self.run([ids(5, count=8)], [1], [schema], free=False)
+        except BudgetError as error:
+            return error.min_tokens
+        return 1
+
+
+class Vllm:
+    """Its CPU build, compiled; XGrammar for JSON, which it does not let write whitespace without end."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        os.environ |= {
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1",
+        }  # fmt: skip
+        from vllm import LLM
+
+        self.llm = LLM(
+            str(path), dtype="bfloat16", max_model_len=2048, max_num_seqs=64, max_num_batched_tokens=2048, seed=0,
+            structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+        )  # fmt: skip
+
+    def run(
+        self, prompts: list[tuple[int, ...]], lengths: list[int], schemas: list[Any] | None = None
+    ) -> list[tuple[str, int]]:
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
+        free = schemas is None
+        sampling = [
+            SamplingParams(
+                temperature=0.0, max_tokens=length, ignore_eos=free,
+                structured_outputs=None if schemas is None else StructuredOutputsParams(json=schemas[index]),
+            )
+            for index, length in enumerate(lengths)
+        ]  # fmt: skip
+        done = self.llm.generate([{"prompt_token_ids": list(prompt)} for prompt in prompts], sampling, use_tqdm=False)
+        return [(one.outputs[0].text, len(one.outputs[0].token_ids)) for one in done]
+
+    def json(self, round_: int) -> Row:
+        """As `Ours.json`, without the least tokens, of which it knows nothing."""
         schemas = [dict(SCHEMA, title=f"Person{round_}_{i}") for i in range(16)]
         row: Row = {"valid": 0, "of": 0}
         for again, name in enumerate(("slowdown", "slowdown, schemas known")):
             prompts = [ids(4, round_, i, again, count=64) for i in range(16)]
-            constrained, answers = timed(lambda: self.run(prompts, [96] * 16, schemas, free=False))  # noqa: B023
-            lengths = [length for _, length in answers]
-            self.engine.flush_cache()
-            free, _ = timed(lambda: self.run(prompts, lengths))  # noqa: B023
-            for (text, _), schema in zip(answers, schemas, strict=True):
-                jsonschema.validate(json.loads(text), schema)
-                row["valid"] += 1
-            row |= {"of": row["of"] + 16, name: constrained / free}
+            constrained, answers = timed(lambda: self.run(prompts, [96] * 16, schemas))  # noqa: B023
+            self.llm.reset_prefix_cache()
+            free, _ = timed(lambda: self.run(prompts, [length for _, length in answers]))  # noqa: B023
+            row |= {"valid": row["valid"] + num_valid([text for text, _ in answers], schemas), "of": row["of"] + 16}
+            row[name] = constrained / free
         return row
 
 
+def num_valid(texts: list[str], schemas: list[Any]) -> int:
+    import jsonschema
+
+    valid = 0
+    for text, schema in zip(texts, schemas, strict=True):
+        try:
+            jsonschema.validate(json.loads(text), schema)
+            valid += 1
+        except (ValueError, jsonschema.ValidationError):
+            pass
+    return valid
+
+
 class Transformers:
-    def __init__(self, threads: int) -> None:
+    def __init__(self, path: Path, threads: int) -> None:
         import torch
         from transformers import AutoModelForCausalLM
 
         torch.set_num_threads(threads)
-        self.model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.bfloat16).eval()
+        self.model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16).eval()
 
     def run(self, prompts: list[tuple[int, ...]], lengths: list[int]) -> None:
         import torch
@@ -154,30 +232,40 @@ class Transformers:
                 )  # fmt: skip
 
 
-def measure(engine: Any, workload: str, round_: int) -> Row:
+def measure(engine: Any, workload: str, round_: int, vocab: int) -> Row:
     if workload == "W1":
-        first, _ = timed(lambda: engine.run([ids(1, round_, 1, count=64)], [1]))
-        seconds, _ = timed(lambda: engine.run([ids(1, round_, count=64)], [128]))
+        first, _ = timed(lambda: engine.run([ids(1, round_, 1, count=64, vocab=vocab)], [1]))
+        seconds, _ = timed(lambda: engine.run([ids(1, round_, count=64, vocab=vocab)], [128]))
         return {"ms a token": (seconds - first) / 127 * 1000, "first token ms": first * 1000}
     if workload == "W2":
-        seconds, _ = timed(lambda: engine.run([ids(2, round_, i, count=128) for i in range(32)], [64] * 32))
+        prompts = [ids(2, round_, i, count=128, vocab=vocab) for i in range(32)]
+        seconds, _ = timed(lambda: engine.run(prompts, [64] * 32))
         return {"seconds": seconds, "tokens/s": 32 * 64 / seconds}
     if workload == "W3":
-        prefix = ids(3, round_, count=1024)
-        prompts = [prefix + ids(3, round_, 1, i, count=32) for i in range(64)]
+        prefix = ids(3, round_, count=1024, vocab=vocab)
+        prompts = [prefix + ids(3, round_, 1, i, count=32, vocab=vocab) for i in range(64)]
         seconds, _ = timed(lambda: engine.run(prompts, [16] * 64))
         return {"seconds": seconds, "requests/s": 64 / seconds}
     return engine.json(round_)
 
 
-def work(name: str, threads: int, round_: int, workloads: list[str]) -> None:
+def work(options: argparse.Namespace) -> None:
     """In a process of its own: prints one JSON object."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    engine: Any = (Ours if name == "sgl-lite" else Transformers)(threads)
-    engine.run([ids(0, round_, count=16)], [4])
-    rows = {w: measure(engine, w, round_) for w in workloads if w != "W4" or hasattr(engine, "json")}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"rows": rows, "peak MiB": peak}), flush=True)
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    name, round_ = options.worker[0], int(options.worker[1])
+    path = TINY if options.tiny else MODEL
+    made: dict[str, Callable[[Path, int], Any]] = {"sgl-lite": Ours, "transformers": Transformers, "vllm": Vllm}
+    engine = made[name](path, options.threads)
+    vocab = int(SHAPES[path]["vocab_size"])
+    engine.run([ids(0, round_, count=16, vocab=vocab)], [1])
+    rows: dict[str, Row] = {"start": {"seconds": time.process_time()}}
+    for i, count in enumerate((1, 16)):  # every shape once, on other tokens
+        engine.run([ids(9, round_, i, j, count=64, vocab=vocab) for j in range(count)], [4] * count)
+    for workload in options.only.split(","):
+        if workload != "W4" or (hasattr(engine, "json") and not options.tiny):
+            rows[workload] = measure(engine, workload, round_, vocab)
+    rows["memory"] = {"peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    print(json.dumps(rows), flush=True)
     os._exit(0)
 
 
@@ -186,40 +274,40 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default=",".join(WORKLOADS))
-    parser.add_argument("--engines", default=",".join(ENGINES))
+    parser.add_argument("--engines", default="sgl-lite,transformers")
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--vllm-python", help="the interpreter that has vLLM")
     parser.add_argument("--worker", nargs=2, metavar=("ENGINE", "ROUND"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    workloads = options.only.split(",")
     if options.worker:
-        work(options.worker[0], options.threads, int(options.worker[1]), workloads)
-    if not (MODEL / "tokenizer.json").exists():
-        make_model()
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.engines.split(",")}
+        work(options)
+    path = TINY if options.tiny else MODEL
+    if not (path / "tokenizer.json").exists():
+        make_model(path)
+    found: dict[str, list[dict[str, Row]]] = {name: [] for name in options.engines.split(",")}
     for round_ in range(options.rounds):
         for name in found:
-            command = [
-                sys.executable,
-                "-m",
-                "benchmarks.engines",
-                "--worker",
-                name,
-                str(round_),
-                "--threads",
-                str(options.threads),
-            ]
-            done = subprocess.run([*command, "--only", options.only], capture_output=True, text=True, check=True)
+            python = options.vllm_python if name == "vllm" else sys.executable
+            command = [python, "-m", "benchmarks.engines", "--worker", name, str(round_), "--only", options.only]
+            command += ["--threads", str(options.threads)] + ["--tiny"] * options.tiny
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             found[name].append(json.loads(done.stdout.splitlines()[-1]))
+            print(name, done.stdout.splitlines()[-1], flush=True)
+            write(options, found)
+
+
+def write(options: argparse.Namespace, found: dict[str, list[dict[str, Row]]]) -> None:
+    """What is known so far."""
     table: dict[str, dict[str, Row]] = {}
     for name, rounds in found.items():
-        rows = {
-            w: {key: statistics.median(r["rows"][w][key] for r in rounds) for key in rounds[0]["rows"][w]}
-            for w in workloads
-            if w in rounds[0]["rows"]
+        table[name] = {
+            workload: {key: statistics.median(r[workload][key] for r in rounds) for key in rounds[0][workload]}
+            for workload in (rounds[0] if rounds else ())
         }
-        table[name] = rows | {"memory": {"peak MiB": statistics.median(r["peak MiB"] for r in rounds)}}
         for workload, row in table[name].items():
             print(f"{name:14}{workload:8}" + "   ".join(f"{key} {value:,.2f}" for key, value in row.items()))
-    record("engines", options.threads, unit="CPU seconds", medians=table, rounds=found)
+    name = "engines" + "_tiny" * options.tiny + "_two_threads" * (options.threads == 2)
+    record(name, options.threads, unit="CPU seconds", medians=table, rounds=found)
 
 
 if __name__ == "__main__":
