@@ -76,7 +76,7 @@ class StoppingText:
 
     def feed(self, piece: str, active: bool = True) -> str | None:
         """Add text. Returns the stop that ended it, if one did: the text is then final. active: whether to look."""
-        if not active:
+        if not active or not (self._strings or self._patterns):
             self._show(self._held + piece)
             self._held = ""
             return None

@@ -115,8 +115,8 @@ class PrefixCache:
 
         Own pages with the same keys are given up for the tree's. Returns how far the text is computed now.
         """
-        start = table.node.end
-        if not self.enabled or keys[start : start + self.page_size].tobytes() not in table.node.children:
+        start, below = table.node.end, table.node.children
+        if not self.enabled or not below or keys[start : start + self.page_size].tobytes() not in below:
             return num_computed
         match = self.tree.match_below(table.node, keys[: max(num_computed, limit)])
         if match.length <= start:

@@ -57,13 +57,10 @@ class ForwardBatch:
         packed, memory = packed_bytes(8 * (3 * num_tokens + num_rows), device)
         token_ids, positions, slots, logit_rows = np.split(memory.view(np.int64), np.arange(1, 4) * num_tokens)
         np.concatenate([r.token_ids for r in requests], out=token_ids)
-        positions[:] = np.arange(len(positions)) + np.repeat(starts - ends[:-1], counts)
-        np.concatenate([ragged.slots(i, r.start, r.start + r.count) for i, r in enumerate(requests)], out=slots)
-        rows = [
-            np.arange(ends[i] + r.logits_from, ends[i + 1]) for i, r in enumerate(requests) if r.logits_from < r.count
-        ]
-        if rows:
-            np.concatenate(rows, out=logit_rows)
+        positions[:] = ragged.new_positions
+        slots[:] = ragged.new_slots()
+        wanted = np.repeat(starts + [r.logits_from for r in requests], counts)
+        logit_rows[:] = np.flatnonzero(positions >= wanted)
         images = ImageRows.of(batch)
         if images is not None:
             token_ids[images.rows] = 0  # an image's token may lie outside the vocabulary

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +58,7 @@ class SharedRun:
 
 @dataclass(frozen=True, slots=True)
 class DecodeGroup:
-    """Queries alone in a request. Row i sees slots[i, :lengths[i]]; slots [n, longest] repeat the last as padding."""
+    """Queries alone in a request. Row i sees slots[i, :lengths[i]] of slots [n, longest]; those after are padding."""
 
     rows: NDArray[np.int64]
     slots: NDArray[np.int64]
@@ -167,11 +166,14 @@ def _alike(members: NDArray[np.int64], lengths: NDArray[np.int64]) -> Iterator[N
 
 def _decode_group(batch: RaggedBatch, members: NDArray[np.int64], own: NDArray[np.int64]) -> DecodeGroup:
     lengths = batch.kv_lengths[members] - own[members]
-    slots = np.empty((len(members), int(lengths.max())), dtype=np.int64)
-    for row, i in enumerate(members):
-        mine = batch.slots(int(i), int(own[i]), int(batch.kv_lengths[i]))
-        slots[row, : len(mine)] = mine
-        slots[row, len(mine) :] = mine[-1]
+    first, longest, size = own[members], int(lengths.max()), batch.page_size
+    if first[0] % size == 0 and (first == first[0]).all():
+        pages = batch.pages[members, first[0] // size : -(-(first[0] + longest) // size)]
+        slots = (pages[:, :, None] * size + np.arange(size)).reshape(len(members), -1)
+        slots = np.ascontiguousarray(slots[:, :longest])
+    else:
+        positions = np.minimum(first[:, None] + np.arange(longest), batch.kv_lengths[members][:, None] - 1)
+        slots = batch.pages[members[:, None], positions // size] * size + positions % size
     return DecodeGroup(batch.query_starts[members], slots, lengths)
 
 
@@ -187,13 +189,15 @@ def shared_runs(batch: RaggedBatch) -> tuple[list[SharedRun], NDArray[np.int64]]
     shareable = batch.starts // batch.page_size
     own = np.zeros(batch.num_requests, dtype=np.int64)
     runs: list[SharedRun] = []
-    tables = [batch.page_tables[i][: shareable[i]] for i in range(batch.num_requests)]
-    order = sorted(
-        (i for i in range(batch.num_requests) if shareable[i]), key=lambda i: tables[i].astype(">i4").tobytes()
-    )
-    if len(order) < 2:
+    several = np.flatnonzero(shareable)
+    if len(several) < 2:
         return runs, own
-    common = [_common_pages(tables[a], tables[b]) for a, b in pairwise(order)]
+    tables = batch.pages[several, : int(shareable.max())]
+    tables[np.arange(tables.shape[1]) >= shareable[several, None]] = -1
+    in_bytes = [row.tobytes() for row in tables.astype(">i4")]
+    in_order = sorted(range(len(several)), key=in_bytes.__getitem__)
+    order = several[in_order].tolist()
+    common = _common_pages(tables[in_order], shareable[order]).tolist()
     # A stack of (first, last + 1, pages already given to a run) over `order`.
     groups = [(0, len(order), 0)]
     while groups:
@@ -211,8 +215,9 @@ def shared_runs(batch: RaggedBatch) -> tuple[list[SharedRun], NDArray[np.int64]]
     return runs, own
 
 
-def _common_pages(a: NDArray[np.int32], b: NDArray[np.int32]) -> int:
-    """How many leading entries are equal."""
-    shorter = min(len(a), len(b))
-    different = np.flatnonzero(a[:shorter] != b[:shorter])
-    return int(different[0]) if len(different) else shorter
+def _common_pages(tables: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each table but the last, how many leading pages the next one has too, of those within both lengths."""
+    different = tables[1:] != tables[:-1]
+    first = np.where(different.any(axis=1), different.argmax(axis=1), tables.shape[1])
+    found: NDArray[np.int64] = np.minimum(first, np.minimum(lengths[1:], lengths[:-1]))
+    return found

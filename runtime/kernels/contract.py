@@ -90,6 +90,26 @@ class RaggedBatch:
     def kv_lengths(self) -> NDArray[np.int64]:
         return self.starts + self.counts
 
+    @cached_property
+    def pages(self) -> NDArray[np.int64]:
+        """int64 [n, longest]: the page tables side by side, filled up with zeros."""
+        pages = np.zeros((self.num_requests, max(map(len, self.page_tables))), dtype=np.int64)
+        for row, table in zip(pages, self.page_tables, strict=True):
+            row[: len(table)] = table
+        return pages
+
+    @cached_property
+    def new_positions(self) -> NDArray[np.int64]:
+        """Of all query rows."""
+        return np.arange(int(self.query_starts[-1])) + np.repeat(self.starts - self.query_starts[:-1], self.counts)
+
+    def new_slots(self) -> NDArray[np.int64]:
+        """Where the keys and values of all query rows belong."""
+        pages, places = np.divmod(self.new_positions, self.page_size)
+        requests = np.repeat(np.arange(self.num_requests), self.counts)
+        found: NDArray[np.int64] = self.pages[requests, pages] * self.page_size + places
+        return found
+
     def slots(self, request: int, begin: int, end: int) -> NDArray[np.int64]:
         """Slots of the positions [begin, end) of one request."""
         size = self.page_size

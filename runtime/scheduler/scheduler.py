@@ -224,9 +224,10 @@ class Scheduler:
         table = branch.table
         assert table is not None
         branch.adopted(self.cache.adopt(table, branch.keys, branch.num_computed, branch.reusable))
-        if min(branch.backlog, budget) <= 0:
+        most = min(branch.backlog, budget)
+        if most <= 0:
             return 0
-        end = branch.end_of_step(branch.num_computed + min(branch.backlog, budget))
+        end = branch.end_of_step(branch.num_computed + most)
         if end == branch.num_computed:
             if self._in_step:
                 return 0
