@@ -17,6 +17,7 @@ import triton.language as tl
 from runtime.kernels.attention_items import NARROW_TILE
 from runtime.kernels.triton.float8 import decode_e4m3
 from runtime.kernels.triton.interpreted import dot_dtype, target_of
+from runtime.kernels.triton.registered import op
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 SMALLEST_DOT = 16
@@ -229,7 +230,7 @@ def constants(
     }
 
 
-@torch.library.custom_op("sgl_lite::attend_items", mutates_args=("out", "lse"))
+@op(changes=("out", "lse"))
 def attend_items(
     out: torch.Tensor,
     lse: torch.Tensor | None,
@@ -268,8 +269,3 @@ def attend_items(
         query.stride(0), query.stride(1), keys.stride(0), keys.stride(1), values.stride(0), values.stride(1),
         out.stride(0), out.stride(1), 0 if lse is None else lse.stride(0), **compiled_for,
     )  # fmt: skip
-
-
-@attend_items.register_fake
-def _(*arguments: object) -> None:
-    return None

@@ -12,6 +12,8 @@ import torch
 import triton
 import triton.language as tl
 
+from runtime.kernels.triton.registered import op
+
 _BLOCK = 4096
 _NEGLIGIBLE = tl.constexpr(100.0)
 """Logits so far below the largest have no weight in float32."""
@@ -158,7 +160,11 @@ def _count_from(
     return reached, lowest, below
 
 
-@torch.library.custom_op("sgl_lite::draw_tokens", mutates_args=())
+def _fake(logits: torch.Tensor, *arguments: object) -> torch.Tensor:
+    return torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)
+
+
+@op(fake=_fake)
 def draw_tokens(
     logits: torch.Tensor,
     masks: torch.Tensor | None,
@@ -185,8 +191,3 @@ def draw_tokens(
         MASKED=masks is not None, RANDOM=temperature is not None, num_warps=8,
     )  # fmt: skip
     return out
-
-
-@draw_tokens.register_fake
-def _(logits: torch.Tensor, *arguments: object) -> torch.Tensor:
-    return torch.empty(logits.shape[0], dtype=torch.int64, device=logits.device)

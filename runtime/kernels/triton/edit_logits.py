@@ -6,6 +6,8 @@ import torch
 import triton
 import triton.language as tl
 
+from runtime.kernels.triton.registered import op
+
 _BLOCK = 256
 
 
@@ -22,7 +24,7 @@ def edit_kernel(logits, at, factor, amount, replace, count, BLOCK: tl.constexpr)
     tl.store(place, tl.where(instead < 0, instead, number), mask=inside)
 
 
-@torch.library.custom_op("sgl_lite::edit_logits", mutates_args=("logits",))
+@op(changes=("logits",))
 def edit_logits(
     logits: torch.Tensor, at: torch.Tensor, factor: torch.Tensor, amount: torch.Tensor, replace: torch.Tensor
 ) -> None:
@@ -33,8 +35,3 @@ def edit_logits(
     """
     count = at.shape[0]
     edit_kernel[(triton.cdiv(count, _BLOCK),)](logits, at, factor, amount, replace, count, BLOCK=_BLOCK, num_warps=4)
-
-
-@edit_logits.register_fake
-def _(*arguments: object) -> None:
-    return None

@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 
 from runtime.kernels.triton.attend import LOG2_E
+from runtime.kernels.triton.registered import op
 
 
 @triton.jit
@@ -42,7 +43,7 @@ def merge_kernel(
     tl.store(out, mixed.to(out.dtype.element_ty), mask=at < DIM)
 
 
-@torch.library.custom_op("sgl_lite::merge_attention_parts", mutates_args=("out",))
+@op(changes=("out",))
 def merge_parts(
     out: torch.Tensor,
     parts: torch.Tensor,
@@ -61,8 +62,3 @@ def merge_parts(
         out.stride(0), out.stride(1), parts.stride(0), parts.stride(1), lse.stride(0),
         DIM=dim, BLOCK=triton.next_power_of_2(dim), HAS_SINKS=sinks is not None, num_warps=1 if dim <= 128 else 4,
     )  # fmt: skip
-
-
-@merge_parts.register_fake
-def _(*arguments: object) -> None:
-    return None

@@ -6,6 +6,8 @@ import torch
 import triton
 import triton.language as tl
 
+from runtime.kernels.triton.registered import op
+
 
 @triton.jit
 def rms_norm_kernel(x, weight, out, x_row, out_row, epsilon, offset, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
@@ -19,7 +21,11 @@ def rms_norm_kernel(x, weight, out, x_row, out_row, epsilon, offset, WIDTH: tl.c
     tl.store(out + row * out_row + at, (number * factor * scale).to(out.dtype.element_ty), mask=inside)
 
 
-@torch.library.custom_op("sgl_lite::rms_norm", mutates_args=())
+def _fake(x: torch.Tensor, weight: torch.Tensor, epsilon: float, offset: float) -> torch.Tensor:
+    return torch.empty(x.shape, dtype=x.dtype, device=x.device)
+
+
+@op(fake=_fake)
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float, offset: float) -> torch.Tensor:
     """x [rows, width], dense in the last dimension. offset: added to the weight (Gemma's is 1)."""
     rows, width = x.shape
@@ -30,8 +36,3 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float, offset: floa
         num_warps=min(16, max(1, block // 512)),
     )  # fmt: skip
     return out
-
-
-@rms_norm.register_fake
-def _(x: torch.Tensor, weight: torch.Tensor, epsilon: float, offset: float) -> torch.Tensor:
-    return torch.empty(x.shape, dtype=x.dtype, device=x.device)

@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 
 from runtime.kernels.triton.float8 import encode_e4m3
+from runtime.kernels.triton.registered import op
 
 _BLOCK = 2048
 """Pairs of elements that one program turns at most."""
@@ -52,7 +53,14 @@ def rotate_and_write_kernel(
     tl.store(to_value + HALF, new_high.to(values.dtype.element_ty), mask=inside & is_value)
 
 
-@torch.library.custom_op("sgl_lite::rotate_and_write", mutates_args=("keys", "values"))
+def _fake(
+    qkv: torch.Tensor, cos: object, sin: object, slots: object, keys: torch.Tensor, values: object
+) -> torch.Tensor:
+    kv_heads, dim = keys.shape[1:]
+    return torch.empty(qkv.shape[0], qkv.shape[1] // dim - 2 * kv_heads, dim, dtype=qkv.dtype, device=qkv.device)
+
+
+@op(changes=("keys", "values"), fake=_fake)
 def rotate_and_write(
     qkv: torch.Tensor,
     cos: torch.Tensor,
@@ -77,9 +85,3 @@ def rotate_and_write(
         FLOAT8=keys.dtype == torch.uint8, num_warps=4,
     )  # fmt: skip
     return query
-
-
-@rotate_and_write.register_fake
-def _(qkv: torch.Tensor, cos: object, sin: object, slots: object, keys: torch.Tensor, values: object) -> torch.Tensor:
-    kv_heads, dim = keys.shape[1:]
-    return torch.empty(qkv.shape[0], qkv.shape[1] // dim - 2 * kv_heads, dim, dtype=qkv.dtype, device=qkv.device)

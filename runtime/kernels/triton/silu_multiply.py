@@ -6,6 +6,8 @@ import torch
 import triton
 import triton.language as tl
 
+from runtime.kernels.triton.registered import op
+
 _BLOCK = 1024
 
 
@@ -20,7 +22,11 @@ def silu_multiply_kernel(gate_up, out, gate_up_row, out_row, WIDTH: tl.constexpr
     tl.store(out + row * out_row + at, (gate * tl.sigmoid(gate) * up).to(out.dtype.element_ty), mask=inside)
 
 
-@torch.library.custom_op("sgl_lite::silu_multiply", mutates_args=())
+def _fake(gate_up: torch.Tensor) -> torch.Tensor:
+    return torch.empty(gate_up.shape[0], gate_up.shape[1] // 2, dtype=gate_up.dtype, device=gate_up.device)
+
+
+@op(fake=_fake)
 def silu_multiply(gate_up: torch.Tensor) -> torch.Tensor:
     """gate_up [rows, 2 * n], dense in the last dimension -> silu(first half) * second half, [rows, n]."""
     rows, width = gate_up.shape[0], gate_up.shape[1] // 2
@@ -29,8 +35,3 @@ def silu_multiply(gate_up: torch.Tensor) -> torch.Tensor:
         gate_up, out, gate_up.stride(0), out.stride(0), WIDTH=width, BLOCK=_BLOCK, num_warps=4
     )
     return out
-
-
-@silu_multiply.register_fake
-def _(gate_up: torch.Tensor) -> torch.Tensor:
-    return torch.empty(gate_up.shape[0], gate_up.shape[1] // 2, dtype=gate_up.dtype, device=gate_up.device)

@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 
 from runtime.kernels.triton.float8 import encode_e4m3
+from runtime.kernels.triton.registered import op
 
 _BLOCK = 4096
 """Elements that one program moves at most."""
@@ -31,7 +32,7 @@ def write_kernel(
     tl.store(pool, number.to(pool.dtype.element_ty), mask=inside)
 
 
-@torch.library.custom_op("sgl_lite::write_kv", mutates_args=("keys", "values"))
+@op(changes=("keys", "values"))
 def write_kv(
     keys: torch.Tensor, values: torch.Tensor, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor
 ) -> None:
@@ -47,8 +48,3 @@ def write_kv(
             source, pool, slots, source.stride(0), source.stride(1), pool.stride(0), pool.stride(1),
             HEADS=heads, DIM=dim, SOME_HEADS=some, BLOCK=block, FLOAT8=pool.dtype == torch.uint8, num_warps=4,
         )  # fmt: skip
-
-
-@write_kv.register_fake
-def _(*arguments: object) -> None:
-    return None
