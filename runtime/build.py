@@ -81,6 +81,11 @@ def _ways(engine: Engine, config: EngineConfig) -> dict[str, list[GenerateReques
         "a constraint": [
             GenerateRequest(prompt=ids, sampling=SamplingParams(max_tokens=48), constraint=_SCHEMA) for ids in shared
         ],
+        "a constraint, greedily": [
+            GenerateRequest(
+                prompt=shared[0], sampling=SamplingParams(max_tokens=48, temperature=0.0), constraint=_SCHEMA
+            )
+        ],
     }
     if engine.image_support is not None:
         picture = PromptImage(Image.of(np.full((64, 64, 3), 128, np.uint8)), 0)

@@ -142,7 +142,7 @@ class DenseDecoder:
     ) -> torch.Tensor:
         """input_ids [1, T], position_ids [1, T] or [3, 1, T]; logits [len(rows), vocab] of these tokens.
 
-        embeddings: [T, width], where they are not those of `input_ids`.
+        embeddings: [T, width], where they are not those of `input_ids`; may be overwritten.
         """
         return self._head.forward(self.hidden(input_ids, position_ids, rows, attention, embeddings))
 

@@ -28,12 +28,12 @@ class PackedLinear(nn.Module):
         self._packed_rows = PACKED_ROWS[weight.dtype] if pack else 0
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
-        """With `residual` [..., out]: the sum with it."""
+        """With `residual` [..., out]: the sum with it, perhaps in its place (`addmm` would copy it first on a GPU)."""
         if x.numel() > self._packed_rows * self.in_features:
             if residual is None:
                 return F.linear(x, self.weight, self.bias)
             if self.bias is None and x.dim() == 2:
-                return torch.addmm(residual, x, self.weight.t())
+                return residual.addmm_(x, self.weight.t())
             return F.linear(x, self.weight, self.bias).add_(residual)
         if residual is None:
             return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")

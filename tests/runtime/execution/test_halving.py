@@ -32,6 +32,7 @@ class Small:
     def forward(self, batch: ScheduledBatch, drawn: torch.Tensor | None = None) -> torch.Tensor:
         if batch.num_tokens > self.room:
             raise torch.OutOfMemoryError("no memory")
+        assert drawn is None
         self.steps.append(batch.num_tokens)
         for share in batch.requests:
             np.testing.assert_array_equal(share.token_ids % 100, np.arange(share.start, share.start + share.count))
@@ -46,6 +47,15 @@ def test_the_same_rows_in_the_same_order(room: int) -> None:
     found = forward_in_halves(device.forward, batch)
     assert found[:, 0].tolist() == Small(100).forward(batch)[:, 0].tolist() == [0, 106, 201, 202]
     assert sum(device.steps) == 12 and max(device.steps) <= room
+
+
+def test_halves_of_a_step_that_was_started_ahead() -> None:
+    """Its tokens are on the device only; the halves have them on the host."""
+    known = step([1, 1, 1], [0, 0, 0])
+    unknown = known.with_tokens(np.full(3, 77))
+    device = Small(2)
+    found = forward_in_halves(device.forward, unknown, torch.tensor([0, 100, 200]))
+    assert found[:, 0].tolist() == [0, 100, 200] and device.steps == [1, 2]
 
 
 def test_what_cannot_be_halved_fails() -> None:

@@ -122,7 +122,7 @@ def test_family_in_a_tiny_pool(
     longest = max(len(answers(support, case)[0]) for case in CASES) + MAX_TOKENS
     bytes_of_page = 4 * 3 * 2 * 2 * 32 * 4
     pool = (longest // 4 + 4) * bytes_of_page
-    with engine_of(folder, page_size=4, kv_cache_bytes=pool, max_num_batched_tokens=48) as engine:
+    with engine_of(folder, page_size=4, kv_cache_bytes=pool, max_num_batched_tokens=48, overlap=True) as engine:
         running = []
         for _ in range(60):
             case = rng.choice(CASES)
