@@ -55,6 +55,17 @@ class Spread(NamedTuple):
     chains: list[tuple[int, bytes, int]]
 
 
+class Together(NamedTuple):
+    """Rows that cost little more than one of them.
+
+    states: [n]; rows: [n, 256], the state after each byte, or DEAD; ends: [n], whether a value, of class 0, ends there
+    """
+
+    states: NDArray[np.int32]
+    rows: NDArray[np.int32]
+    ends: NDArray[np.bool_]
+
+
 class Chain(NamedTuple):
     """The rows along one text, then the quote.
 
@@ -92,8 +103,8 @@ class Values(Protocol):
         says None."""
         ...
 
-    def together(self, state: int) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
-        """(some states that `state` is among, their rows [n, 256]), where many cost little more than one."""
+    def together(self, state: int) -> Together | None:
+        """Some states that `state` is among, where their rows cost little more than one."""
         ...
 
     def class_of(self, state: int) -> int:
@@ -202,24 +213,21 @@ class EscapedText:
         nexts = {name: 2 * changed[value] for name, value in SHORT.items() if value in changed}
         return [(self._intern((kind, q)), beside, nexts | {ord("u"): after_u}), digits]
 
-    def together(self, state: int) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
-        """(states, their rows [n, 256]) made together with that of `state`, where the values make theirs so."""
+    def together(self, state: int) -> Together | None:
+        """The rows made together with that of `state`, where the values make theirs so."""
         if state & 1:
             return None
         with self._lock:
             found = self._values.together(state >> 1)
             return None if found is None else self._raw_rows(*found)
 
-    def _raw_rows(self, states: NDArray[np.int32], rows: NDArray[np.int32]) -> tuple[Row, Row]:
+    def _raw_rows(self, states: NDArray[np.int32], rows: NDArray[np.int32], ends: NDArray[np.bool_]) -> Together:
         between = np.maximum(rows[:, :0x80].max(1), rows[:, 0xC2:0xF5].max(1)) >= 0
         rows = np.maximum(rows << 1, DEAD)
         rows[:, _NOT_RAW] = DEAD
-        for place, q in enumerate(states.tolist()):
-            if (ends := self._values.class_of(q)) != NO_CLASS:
-                rows[place, QUOTE] = self._final(ends)
-            if between[place]:
-                rows[place, BACKSLASH] = self._intern(("\\", q))
-        return states << 1, rows
+        rows[ends, QUOTE] = self._final(0)
+        rows[between, BACKSLASH] = [self._intern(("\\", q)) for q in states[between].tolist()]
+        return Together(states << 1, rows, ends)
 
     def _few_digits(self, q: int, changed: dict[int, int]) -> dict[int, int]:
         """The digits after `\\u` that begin the characters of these first bytes."""

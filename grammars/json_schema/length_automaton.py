@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from grammars.automaton import DEAD, SLICE_BYTES
-from grammars.json_schema.escapes import NO_CLASS, Row, Spread
+from grammars.json_schema.escapes import NO_CLASS, Row, Spread, Together
 
 PHASES = 8
 CONTINUATIONS = (
@@ -79,8 +78,8 @@ class LengthValues:
         """Nothing: these rows are wide."""
         return Spread([], [])
 
-    def together(self, state: int) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
-        """(states, their rows [n, 256]): those of the counts around, in the phases that are met often."""
+    def together(self, state: int) -> Together | None:
+        """Those of the counts around, in the phases that are met often."""
         count, phase = divmod(state, PHASES)
         if phase >= _OFTEN:
             return None
@@ -92,7 +91,8 @@ class LengthValues:
         rows = np.where(templates == DEAD, np.int32(DEAD), templates + PHASES * after[:, :, None])
         if counts[-1, 0] == self._most:
             rows[-1, 0] = DEAD
-        return (PHASES * counts + phases).reshape(-1), rows.reshape(-1, 256)
+        ends = (phases == 0) & (counts >= self._least)
+        return Together((PHASES * counts + phases).reshape(-1), rows.reshape(-1, 256), ends.reshape(-1))
 
     def class_of(self, state: int) -> int:
         count, phase = divmod(state, PHASES)

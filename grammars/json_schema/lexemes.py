@@ -169,9 +169,8 @@ class Parallel:
         exit_: Exit = ("string", 1 << self._goals[0])
         block = lone.together(state)
         if block is not None:
-            ends = np.array([end >= 0 and lone.is_accepting(end) for end in block[1][:, QUOTE].tolist()])
-            block[1][ends, QUOTE] = DEAD
-            return (Block(*block, ends, exit_),)
+            block.rows[block.ends, QUOTE] = DEAD
+            return (Block(*block, exit_),)
         few, chains = lone.spread(state)
         found: list[Few | Line] = [Line(chain, exit_) for chain in chains]
         for here, like, nexts in few:

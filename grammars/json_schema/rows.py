@@ -18,9 +18,9 @@ from grammars.json_schema.escapes import BACKSLASH, IS_RAW, QUOTE, Chain
 
 Exit = tuple[Hashable, ...]
 
-MAPPED_STATES = 1 << 16
+MAPPED_STATES = 1 << 20
 """Lexemes with higher states than this look their locals up one by one."""
-_FIRST_CAPACITY = 1024
+_FIRST_CAPACITY = 8192
 """Rows that there is room for at first: memory is not touched before there are rows, but to move many takes long"""
 _SEVERAL = 6
 """More rows than this are filled together"""
@@ -153,7 +153,7 @@ class Rows:
 
     def _make_room(self, rows: int) -> None:
         while self._count + rows > len(self.table):
-            capacity = 2 * len(self.table)
+            capacity = 4 * len(self.table)
             self.table, self.exits = _longer(self.table, capacity), _longer(self.exits, capacity)
             self._lexeme_of, self._state_of = _longer(self._lexeme_of, capacity), _longer(self._state_of, capacity)
             self.exits[self._count :] = 0

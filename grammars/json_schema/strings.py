@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
+from grammars.json_schema.counted_values import CountedValues
 from grammars.json_schema.escapes import EscapedText, Values
 from grammars.json_schema.language_values import LanguageValues
 from grammars.json_schema.length_automaton import LengthValues
@@ -95,4 +96,6 @@ def _values_of(language: Language) -> Values:
     bounds, words = language.length_bounds, language.words
     if bounds is not None:
         return LengthValues(*bounds)
+    if (counted := language.counted) is not None:
+        return CountedValues(*counted)
     return LanguageValues(language) if words is None else WordValues(words)

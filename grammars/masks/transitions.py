@@ -19,7 +19,7 @@ from grammars.masks import kernels as kernel
 from grammars.masks.token_trie import TokenTrie
 from grammars.vocabulary import Vocabulary
 
-_FIRST_CROSSINGS = 256
+_FIRST_CROSSINGS = 1024
 
 
 class Transitions:
@@ -189,7 +189,9 @@ class Transitions:
     def _keep_crossing(self, key: int, row: NDArray[np.int64]) -> None:
         index = self._crossing_count
         if index == len(self._crossings):
-            self._crossings = np.concatenate([self._crossings, np.empty_like(self._crossings)])
+            longer = np.empty((2 * index, 256), dtype=np.int64)  # memory is not touched before there are rows
+            longer[:index] = self._crossings
+            self._crossings = longer
             self.tables[kernel.CROSSINGS] = self._crossings.ctypes.data
             self._rehash(2 * len(self._keys))
             self._check_memory()

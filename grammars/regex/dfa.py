@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from grammars.automaton import DEAD, UNFILLED
 from grammars.errors import ConstraintLimitError
 from grammars.limits import Limits
+from grammars.regex.algebra import both
 from grammars.regex.alphabet import Alphabet, Prefix
 from grammars.regex.clock import Clock
 from grammars.regex.derivative import Deriver, ends_here
 from grammars.regex.distance import Distances
-from grammars.regex.nodes import Kind, Node
+from grammars.regex.nodes import ANY, Kind, Node, repeat
 
 _FIRST_CAPACITY = 16
 _BYTES_PER_STATE = 3072  # a row, once more while the table grows, and the term
@@ -86,6 +87,44 @@ class Dfa:
     def is_accepting(self, state: int) -> bool:
         node = self._states[state]
         return isinstance(node, Node) and ends_here(node)
+
+    def pending(self, state: int) -> int:
+        """Bytes to come of the character that has begun; 0 between two characters."""
+        content = self._states[state]
+        if isinstance(content, Node):
+            return 0
+        return content.depth if isinstance(content, _Pending) else content.prefix.depth
+
+    def shortest(self, state: int) -> int | None:
+        """Characters of a completion that has the fewest, that which has begun not counted; None if not known."""
+        ends = [self.shortest(end) for end in self._ends(state)]
+        node = self._states[state]
+        if isinstance(node, Node):
+            return node.shortest if node.plain else None
+        return None if None in ends else min(end for end in ends if end is not None)
+
+    def _ends(self, state: int) -> list[int]:
+        """The states after the character that has begun; none between two."""
+        content = self._states[state]
+        if isinstance(content, _Pending):
+            return [content.target]
+        if isinstance(content, _Split):
+            return [end for mask, end in content.exits.by_mask if mask & content.prefix.mask]
+        return []
+
+    def goes_on(self, state: int, least: int, most: int | None) -> bool:
+        """Whether a completion has `least` to `most` characters, that which has begun not counted."""
+        node = self._states[state]
+        if not isinstance(node, Node):
+            return any(self.goes_on(end, least, most) for end in self._ends(state))
+        if node.plain:
+            shortest, longest = node.shortest, node.longest
+            if (most is not None and shortest > most) or (longest is not None and longest < least):
+                return False
+            # Its shortest text will do, or its longest, or one of any length between.
+            if shortest >= least or most is None or (longest is not None and longest <= most) or node.dense:
+                return True
+        return self.distances.is_alive(both((node, repeat(ANY, least, most))))
 
     def behaviour(self, state: int, size: int) -> Hashable | None:
         """A name, equal in all automata for states that texts of up to `size` bytes cannot tell apart.

@@ -19,7 +19,7 @@ from grammars.regex import anchors
 from grammars.regex.algebra import alt, both, closed, complement
 from grammars.regex.charset import CharSet, Range
 from grammars.regex.dfa import Dfa
-from grammars.regex.nodes import ALL, ANY, EMPTY, EPSILON, Kind, Node, cat, chars, repeat, words
+from grammars.regex.nodes import ALL, ANY, EMPTY, EPSILON, Kind, Node, cat, chars, furthest, repeat, words
 from grammars.regex.parser import Dialect, parse
 
 
@@ -141,6 +141,21 @@ class Language:
         return (1, 1) if node == ANY else None
 
     @property
+    def counted(self) -> tuple[Language, int, int | None] | None:
+        """(language, least, most), if it has been made as the texts of another one of so many characters."""
+        node = self._node
+        bounds = [part for part in node.parts if part.kind is Kind.REPEAT and part.parts[0] == ANY]
+        if node.kind is not Kind.BOTH or len(bounds) != 1:
+            return None
+        rest = both(part for part in node.parts if part is not bounds[0])
+        return self._with(rest), bounds[0].least, bounds[0].most
+
+    @cached_property
+    def furthest(self) -> int | None:
+        """No text that begins a text of it is further from one of its texts, in characters; None: not known."""
+        return furthest(self._node) if self._node.plain else None
+
+    @property
     def words(self) -> tuple[str, ...] | None:
         """The texts, if the language has been made as a list of some; None if not."""
         node = self._node
@@ -204,6 +219,18 @@ class Language:
     def is_accepting(self, state: int) -> bool:
         """Whether the text so far belongs to the language."""
         return self.dfa.is_accepting(state)
+
+    def pending(self, state: int) -> int:
+        """Bytes to come of the character that has begun; 0 between two characters."""
+        return self.dfa.pending(state)
+
+    def shortest(self, state: int) -> int | None:
+        """Characters of a completion that has the fewest, that which has begun not counted; None if not known."""
+        return self.dfa.shortest(state)
+
+    def goes_on(self, state: int, least: int, most: int | None) -> bool:
+        """Whether some completion has `least` to `most` characters, that which has begun not counted."""
+        return self.dfa.goes_on(state, least, most)
 
     def behaviour(self, state: int, size: int) -> Hashable | None:
         """See `Dfa.behaviour`."""

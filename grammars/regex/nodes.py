@@ -313,6 +313,17 @@ def _copies(node: Node, count: int) -> Node:
     return chain([node] * count)
 
 
+def furthest(node: Node) -> int:
+    """A bound on the characters from any beginning of a text of a `plain` term to the end of a shortest such text."""
+    if node.kind in (Kind.CHARS, Kind.WORDS):
+        return node.longest or 0
+    if node.kind is Kind.CAT:
+        return sum(map(furthest, factors(node)))
+    if node.kind is Kind.REPEAT:
+        return max(node.least, 1) * furthest(node.parts[0])
+    return max(map(furthest, node.parts), default=0)
+
+
 ANY = chars(ANY_CHAR)
 ALL = repeat(ANY, 0, None)
 

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grammars.automaton import DEAD
+from grammars.json_schema.counted_values import CountedValues
 from grammars.json_schema.escapes import NO_CLASS, EscapedText
+from grammars.json_schema.language_values import LanguageValues
 from grammars.json_schema.strings import KeyLexeme, StringLexeme, any_string
 from grammars.regex import Language
 
@@ -148,6 +150,41 @@ def test_bounded_lengths_are_counted_in_characters(least: int, most: int | None)
 
     check()
     check_shortest(lexeme, random.Random(1))
+
+
+COUNTED = [
+    ("[a-c]+", 2, 5),
+    ("(ab|cé)*", 3, 6),
+    ("a{2,5}|[\\u0400-\\u04ff]{7}", 0, 6),
+    ("(?:abc)*x?", 4, 8),
+    ("[^a]*(?!b).*", 1, 3),
+    (".*é.*|x{40}", 0, 30),
+    ("a*", 3, None),
+]
+
+
+@pytest.mark.parametrize(("pattern", "least", "most"), COUNTED)
+def test_a_pattern_beside_a_length_is_their_product(pattern: str, least: int, most: int | None) -> None:
+    both = Language.parse(pattern) & Language.length(least, most)
+    lexeme = StringLexeme(both)
+    plain = EscapedText(LanguageValues(both), 1, "plain")
+    assert isinstance(lexeme._values, CountedValues)
+    check_shortest(lexeme, random.Random(2))
+    paths, seen = [(lexeme.start, plain.start)], set[tuple[int, int]]()
+    while paths and len(seen) < 3_000:  # both have completions behind the same bytes, and end in the same places
+        counted, derived = paths.pop()
+        if (counted, derived) in seen:
+            continue
+        seen.add((counted, derived))
+        rows = lexeme.row(counted), plain.row(derived)
+        assert np.array_equal(rows[0] == DEAD, rows[1] == DEAD)
+        assert lexeme.class_of(counted) == plain.class_of(derived)
+        block = lexeme.together(counted)
+        if block is not None:
+            made = dict(zip(block.states.tolist(), block.rows, strict=True))
+            assert np.array_equal(made[counted], rows[0])
+            assert all(np.array_equal(row, lexeme.row(state)) for state, row in made.items())
+        paths += set(zip(*(row[row != DEAD].tolist() for row in rows), strict=True))
 
 
 def test_long_bounds_cost_little() -> None:
