@@ -87,7 +87,9 @@ class ByteAutomaton(Protocol):
         `after` is where the tables lead from `before` over `text`. The matcher calls this once for each token that it
         has advanced over, and goes on from the state returned. Masks need no such call: what the tables allow is right
         for any one token, and a state not remembered only allows less. Where its witness may not hold for what
-        `remember` makes of it, the automaton has one method more, `is_settled(state) -> bool`, which says False.
+        `remember` makes of it, the automaton has one method more, `is_settled(state) -> bool`, which says False. Where states
+        differ in what is known of the text alone, and tables lead on from them alike, it may have another method,
+        `without_text(state) -> int`: one state for all of them, so that they share a mask.
         """
         ...
 

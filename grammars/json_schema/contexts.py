@@ -23,6 +23,8 @@ NO_MARK = -1
 class Context:
     """around: the context around the frame's array or object, without tape. bare: this context without tape.
 
+    core: this context without tape and without any marks.
+
     pending: whether something in the stack was written and is not known yet.
     recording: whether something in the stack is being recorded, so that a tape is wanted.
     settled: whether all frames in the stack are.
@@ -33,6 +35,7 @@ class Context:
     mark: int
     tape: bytes | None
     bare: int
+    core: int
     pending: bool
     recording: bool
     settled: bool = True
@@ -43,8 +46,8 @@ class Contexts:
 
     def __init__(self, root: Frame) -> None:
         self.entries = [
-            Context(-1, root, NO_MARK, None, ROOT, False, False),
-            Context(-1, root, NO_MARK, None, ENDED, False, False),
+            Context(-1, root, NO_MARK, None, ROOT, ROOT, False, False),
+            Context(-1, root, NO_MARK, None, ENDED, ENDED, False, False),
         ]
         self._numbers: dict[tuple[int, int, int, bytes | None], int] = {}
 
@@ -57,9 +60,10 @@ class Contexts:
         key = (around, frame.number, mark, tape)
         number = self._numbers.get(key)
         if number is None:
-            bare = -1 if tape is None else self.number(around, frame, mark)
-            number = self._numbers[key] = len(self.entries)
             below = self.entries[around]
+            bare = -1 if tape is None else self.number(around, frame, mark)
+            core = -1 if tape is None and mark == NO_MARK and below.core == around else self.number(below.core, frame)
+            number = self._numbers[key] = len(self.entries)
             self.entries.append(
                 Context(
                     around,
@@ -67,6 +71,7 @@ class Contexts:
                     mark,
                     tape,
                     number if bare < 0 else bare,
+                    number if core < 0 else core,
                     frame.pending or below.pending or (frame.records and mark == NO_MARK),
                     mark != NO_MARK or below.recording,
                     frame.settled and below.settled,

@@ -163,6 +163,7 @@ class JsonMachine:
         self._rows.fill(local)
 
     def cross(self, context: int, local: int) -> NDArray[np.int64]:
+        context = self._contexts[context].bare
         meaning = self._rows.exit(local)
         key = context << LOCAL_BITS | int(self._rows.exits[local])
         found = self._crossed.get(key)
@@ -201,6 +202,9 @@ class JsonMachine:
 
     def remember(self, before: int, text: bytes, after: int) -> int:
         return self._memory.remember(before, text, after) if self.remembers else after
+
+    def without_text(self, state: int) -> int:
+        return pack(self._contexts[state >> 32].core, state & LOCAL_MASK)
 
     def _step(self, state: int, byte: int) -> int:
         """The state after a byte, by the tables alone."""

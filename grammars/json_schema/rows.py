@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from grammars.arrays import roomy
 from grammars.automaton import CROSS, DEAD, UNFILLED
 from grammars.json_schema import row_kernels as kernel
 from grammars.json_schema.escapes import BACKSLASH, IS_RAW, QUOTE, Chain
@@ -20,8 +21,8 @@ Exit = tuple[Hashable, ...]
 
 MAPPED_STATES = 1 << 20
 """Lexemes with higher states than this look their locals up one by one."""
-_FIRST_CAPACITY = 8192
-"""Rows that there is room for at first: memory is not touched before there are rows, but to move many takes long"""
+_FIRST_CAPACITY = 16_384
+"""Rows that there is room for at first: it takes no memory before there are rows, but to move many takes long"""
 _SEVERAL = 6
 """More rows than this are filled together"""
 
@@ -85,10 +86,10 @@ class Rows:
     """See the module docstring."""
 
     def __init__(self) -> None:
-        self.table: NDArray[np.int32] = np.empty((_FIRST_CAPACITY, 256), np.int32)
-        self.exits: NDArray[np.int32] = np.zeros(_FIRST_CAPACITY, np.int32)
-        self._lexeme_of: NDArray[np.int32] = np.empty(_FIRST_CAPACITY, np.int32)
-        self._state_of: NDArray[np.int64] = np.empty(_FIRST_CAPACITY, np.int64)
+        self.table: NDArray[np.int32] = roomy((_FIRST_CAPACITY, 256), np.int32)
+        self.exits: NDArray[np.int32] = roomy((_FIRST_CAPACITY,), np.int32)
+        self._lexeme_of: NDArray[np.int32] = roomy((_FIRST_CAPACITY,), np.int32)
+        self._state_of: NDArray[np.int64] = roomy((_FIRST_CAPACITY,), np.int64)
         self._count = 0
         self._lexemes: list[Lexeme] = []
         self._numbers: dict[int, int] = {}
@@ -156,7 +157,6 @@ class Rows:
             capacity = 4 * len(self.table)
             self.table, self.exits = _longer(self.table, capacity), _longer(self.exits, capacity)
             self._lexeme_of, self._state_of = _longer(self._lexeme_of, capacity), _longer(self._state_of, capacity)
-            self.exits[self._count :] = 0
 
     def _map(self, lexeme: int, highest: int) -> NDArray[np.int32]:
         """The map of a lexeme for its states up to `highest` at least."""
@@ -289,6 +289,6 @@ def _empty_map(states: int) -> NDArray[np.int32]:
 
 
 def _longer(array: NDArray[Any], capacity: int) -> NDArray[Any]:
-    longer = np.empty((capacity, *array.shape[1:]), array.dtype)  # memory is not touched before there are rows
+    longer = roomy((capacity, *array.shape[1:]), array.dtype.type)
     longer[: len(array)] = array
     return longer

@@ -63,6 +63,11 @@ class RowMemo:
         packed = kernel.pack(self.scratch, min(_FEW_WORDS, len(self.scratch) // 8))
         return self._put(state, packed if len(packed) else self.scratch)
 
+    def share(self, state: int, row: Packed) -> Packed:
+        """Keep the row of another state as that of `state` too."""
+        self.rows[state] = row
+        return row
+
     def _put(self, state: int, row: Packed) -> Packed:
         if self._bytes + len(self.rows) * _ENTRY_BYTES >= self._limit:
             self._old, self.rows, self._distinct, self._bytes = self.rows, {}, {}, 0

@@ -121,6 +121,8 @@ class TokenMasks:
         if packed is None:
             with self.lock:
                 packed = self._memo.find(state)
+                if packed is None and (alike := self.transitions.without_text(state)) != state:
+                    packed = self._memo.share(state, self._packed(alike))
                 if packed is None:
                     self._make(state, self._memo.scratch)
                     packed = self._memo.keep(state)

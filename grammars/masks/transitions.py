@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from grammars.arrays import roomy
 from grammars.automaton import CROSS, DEAD, LOCAL_MASK, UNFILLED, ByteAutomaton
 from grammars.errors import ConstraintLimitError
 from grammars.masks import kernels as kernel
 from grammars.masks.token_trie import TokenTrie
 from grammars.vocabulary import Vocabulary
 
-_FIRST_CROSSINGS = 1024
+_FIRST_CROSSINGS, _FIRST_KEYS = 4096, 1024
 
 
 class Transitions:
@@ -32,6 +34,7 @@ class Transitions:
         self, automaton: ByteAutomaton, vocabulary: Vocabulary | None = None, memory_bytes: int | None = None
     ) -> None:
         self.automaton = automaton
+        self._without_text: Callable[[int], int] | None = getattr(automaton, "without_text", None)
         self._memory_bytes = memory_bytes
         self.until = math.inf
         """the time of `time.monotonic` from which on no more rows are filled"""
@@ -44,11 +47,11 @@ class Transitions:
             self.tables[kernel.TEXTS] = self._texts.ctypes.data
             self.tables[kernel.STARTS] = self._starts.ctypes.data
             self.tables[kernel.TOKENS] = len(vocabulary)
-        self._crossings = np.empty((_FIRST_CROSSINGS, 256), dtype=np.int64)
+        self._crossings = roomy((_FIRST_CROSSINGS, 256), np.int64)
         self._crossing_count = 0
         self._keys = np.empty(0, dtype=np.int64)
         self._rows = np.empty(0, dtype=np.int32)
-        self._rehash(4 * _FIRST_CROSSINGS)
+        self._rehash(_FIRST_KEYS)
         self.tables[kernel.CROSSINGS] = self._crossings.ctypes.data
         self._table: NDArray[np.int32] | None = None
         self._exits: NDArray[np.int32] | None = None
@@ -152,6 +155,10 @@ class Transitions:
         self.refresh()
         return state
 
+    def without_text(self, state: int) -> int:
+        """The state whose mask this one shares; see `ByteAutomaton.remember`."""
+        return state if self._without_text is None or state < 0 else self._without_text(state)
+
     def is_settled(self, state: int) -> bool:
         """Whether the witness of a state that tables lead to holds for what `remember` makes of it."""
         is_settled = getattr(self.automaton, "is_settled", None) if self.automaton.remembers else None
@@ -189,12 +196,13 @@ class Transitions:
     def _keep_crossing(self, key: int, row: NDArray[np.int64]) -> None:
         index = self._crossing_count
         if index == len(self._crossings):
-            longer = np.empty((2 * index, 256), dtype=np.int64)  # memory is not touched before there are rows
+            longer = roomy((2 * index, 256), np.int64)
             longer[:index] = self._crossings
             self._crossings = longer
             self.tables[kernel.CROSSINGS] = self._crossings.ctypes.data
-            self._rehash(2 * len(self._keys))
             self._check_memory()
+        if 4 * index >= len(self._keys):
+            self._rehash(4 * len(self._keys))
         self._crossings[index] = row
         kernel.add_crossing(self.address, key, index)
         self._crossing_count += 1
