@@ -87,9 +87,11 @@ class ByteAutomaton(Protocol):
         `after` is where the tables lead from `before` over `text`. The matcher calls this once for each token that it
         has advanced over, and goes on from the state returned. Masks need no such call: what the tables allow is right
         for any one token, and a state not remembered only allows less. Where its witness may not hold for what
-        `remember` makes of it, the automaton has one method more, `is_settled(state) -> bool`, which says False. Where states
-        differ in what is known of the text alone, and tables lead on from them alike, it may have another method,
-        `without_text(state) -> int`: one state for all of them, so that they share a mask.
+        `remember` makes of it, the automaton has one method more, `is_settled(state) -> bool`, which says False.
+        Where states differ in what is known of the text alone, and tables lead on from them alike, it may have another,
+        `without_text(state) -> int`: one state for all of them, so that they share a mask. Tables may refuse a token
+        that goes over a comma into the next item, though its bytes one by one lead on; `commas_part: bool` may say that
+        they never do.
         """
         ...
 

@@ -24,8 +24,8 @@ _CACHED_BYTES = 64 << 20
 _PREPARED_SECONDS = 0.005
 """Time after a compile for the masks that are likely to come"""
 _PLAIN_SECONDS, _PREPARED_SHARE, _FIRST_MASK_SECONDS = 0.0018, 24, 0.22
-"""What the compile takes beyond the first of these adds to that time, so many times over, until both together have taken
-the last: a batch waits for the masks of a large constraint, while nobody need wait for its compile"""
+"""What the compile takes beyond the first of these adds to that time, so many times over, until both together have
+taken the last: a batch waits for the masks of a large constraint, while nobody need wait for its compile"""
 _CANCEL_POLL_SECONDS = 0.02
 _STOP_TRIES, _STOP_SECONDS = 50, 0.02
 

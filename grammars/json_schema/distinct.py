@@ -47,7 +47,7 @@ class Distinct:
         wanted = self._wanted(plan, state)
         if wanted is None:
             return None
-        if len(wanted) == 1 or all(self.has_many(ref) for ref in wanted):
+        if len(wanted) == 1 or all(self._has(ref, len(wanted)) for ref in wanted):
             if best:
                 return self._one_by_one(wanted, value)
             texts = [value(ref) for ref in dict.fromkeys(wanted)]
@@ -137,8 +137,8 @@ class Distinct:
         return self._left_over(plan, state)
 
     def _unspoilt(self, plan: ArrayPlan, state: ArrayState) -> Ref:
-        """The types that the next item may have while the one before is not known: those with so many values that the
-        first bytes of one, which commit it to its type, leave another than the unknown one."""
+        """The types that the next item may have while the one before is not known: those with so many values that its
+        beginning (see `machine`) leaves it another than the unknown one."""
         own = plan.form.item(state[0])
         if len(state[2]) > MAX_FEW // 2:  # what was taken already may leave few of those that were many
             own = both(own, self._algebra.none_of(state[2]))
@@ -153,7 +153,7 @@ class Distinct:
             return ANYTHING
         wanted = self._wanted(plan, state) or []
         own, rest = wanted[0], wanted[1:]
-        if all(self.has_many(ref) for ref in rest):
+        if all(self._has(ref, len(wanted)) for ref in rest):
             return ANYTHING
         lists = [self._listed(ref, len(wanted)) for ref in rest]
         barred = []
@@ -169,6 +169,14 @@ class Distinct:
     def has_many(self, ref: Ref) -> bool:
         """Whether a reference has more values than are told apart one by one."""
         return self.few(ref) is None
+
+    def _has(self, ref: Ref, count: int) -> bool:
+        """Whether a reference has at least so many values, and not few: so many items find different ones there."""
+        if not self.has_many(ref):
+            return False
+        if count <= MAX_FEW or self._is_endless(ref) or self._algebra.numbers(ref).members(count) is None:
+            return True
+        return len(self._listed(ref, count)) == count
 
     def few(self, ref: Ref) -> tuple[int, ...] | None:
         """The values of a reference, as numbers of constants, if they are few; None if they are many."""

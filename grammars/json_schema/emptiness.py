@@ -48,6 +48,8 @@ class Emptiness:
         self._fixed_order = fixed_order
         self._object_plans: dict[object, ObjectPlan] = {}
         self._array_plans: dict[object, ArrayPlan] = {}
+        self.tells_apart = False
+        """whether items must differ, or names be counted, in some array or object that has been looked at"""
         self._shortest: dict[Ref, bytes | None] = {frozenset(): b"0", NOTHING: None}
         self._distinct = Distinct(algebra, self)
         self._alive: dict[Ref, bool] = {frozenset(): True, NOTHING: False}
@@ -60,11 +62,13 @@ class Emptiness:
         if plan is None:
             ordered = len(form.order) if self._fixed_order else 0
             plan = self._object_plans[form.key] = ObjectPlan(form, self._algebra, ordered, len(self._object_plans))
+            self.tells_apart |= plan.counts_names
         return plan
 
     def array_plan(self, form: ArrayForm) -> ArrayPlan:
         plan = self._array_plans.get(form.key)
         if plan is None:
+            self.tells_apart |= form.unique
             plan = self._array_plans[form.key] = ArrayPlan(
                 form, self._algebra, len(self._array_plans), self._distinct.excluded, self._distinct.one_by_one
             )

@@ -99,6 +99,11 @@ class Frames:
         self._interned: dict[object, Frame] = {}
         self._names: dict[object, tuple[tuple[str, ...], Mapping[Cell, Language]]] = {}
 
+    @property
+    def commas_part(self) -> bool:
+        """Whether what may follow in an array or object can depend on what was written last and is not known yet."""
+        return self._emptiness.tells_apart
+
     # -- interning -------------------------------------------------------------------------------
 
     def _object(self, alternatives: set[tuple[int, ObjectPlan, ObjectState]]) -> ObjectFrame:

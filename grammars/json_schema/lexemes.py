@@ -238,3 +238,26 @@ class Parallel:
     def canonical_byte(self, state: int) -> int:
         lone = self._automata[0] if len(self._automata) == 1 else None
         return lone.canonical_byte(state) if isinstance(lone, EscapedText) else DEAD
+
+
+class Shut:
+    """The beginning of a value, where the token that began it has to end: no byte leads on by the tables.
+
+    meaning: what crossing means in the place that this stands for. behind: the string that has been opened, if one has.
+    """
+
+    def __init__(self, meaning: Exit | None, behind: Parallel | None) -> None:
+        self._meaning = meaning
+        self.behind = behind
+
+    def rows(self, state: int) -> tuple[Few]:
+        return (Few(state, DEAD, {}, self._meaning),)
+
+    def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
+        raise AssertionError("`rows` tells all")
+
+    def slice_key(self, state: int) -> Hashable | None:
+        return None
+
+    def canonical_byte(self, state: int) -> int:
+        return DEAD

@@ -39,11 +39,12 @@ from grammars.json_schema.lexemes import (
     Gap,
     Literal,
     Parallel,
+    Shut,
 )
 from grammars.json_schema.memory import Memory
 from grammars.json_schema.plans import ArrayPlan
 from grammars.json_schema.refs import Ref
-from grammars.json_schema.rows import Rows
+from grammars.json_schema.rows import Lexeme, Rows
 from grammars.json_schema.texts import Texts
 from grammars.spec import Whitespace
 
@@ -94,6 +95,8 @@ class ValueStart(NamedTuple):
     locals_: NDArray[np.int64]
     object_frame: ObjectFrame | None
     array_frame: ArrayFrame | None
+    object_local: int
+    array_local: int
 
 
 class JsonMachine:
@@ -122,7 +125,7 @@ class JsonMachine:
         self._gaps = Gaps.under(whitespace)
         self._gap_locals: dict[int, int] = {}
         self._lexemes: dict[object, Parallel] = {}
-        self._starts: dict[Goals, ValueStart] = {}
+        self._starts: dict[tuple[Goals, bool], ValueStart] = {}
         self._crossed: dict[int, NDArray[np.int64]] = {}
         """the rows last asked for: what remembers asks again"""
         self._number_starts: dict[object, dict[int, int]] = {}
@@ -200,6 +203,11 @@ class JsonMachine:
         """See `ByteAutomaton.remember`."""
         return self._contexts[state >> 32].settled
 
+    @property
+    def commas_part(self) -> bool:
+        """See `ByteAutomaton.remember`."""
+        return self._frames.commas_part
+
     def remember(self, before: int, text: bytes, after: int) -> int:
         return self._memory.remember(before, text, after) if self.remembers else after
 
@@ -226,18 +234,39 @@ class JsonMachine:
 
     # -- values ----------------------------------------------------------------------------------
 
-    def _start_of(self, goals: Goals) -> ValueStart:
-        """How a value with these goals can begin."""
-        found = self._starts.get(goals)
+    def _start_of(self, goals: Goals, settled: bool) -> ValueStart:
+        """How a value with these goals can begin. Where the item before it, which it must differ from, is not known
+        yet (not `settled`), it may begin in no way that leaves it few values: so much of it that the next bytes could
+        still make any of many."""
+        found = self._starts.get((goals, settled))
         if found is None:
-            scalars = {**self._literals(goals), **self._string(goals), **self._numbers(goals)}
-            found = self._starts[goals] = ValueStart(
+            scalars = self._string(goals)
+            if settled:
+                scalars |= {**self._literals(goals), **self._numbers(goals)}
+            elif scalars and not self._lacks_few_strings(goals):
+                behind, _ = self._rows.owner(scalars[QUOTE])
+                scalars[QUOTE] = self._shut("string", goals, behind)
+            found = self._starts[goals, settled] = ValueStart(
                 list(scalars),
                 np.array(list(scalars.values()), np.int64),
                 self._frames.open_object(goals),
                 self._frames.open_array(goals),
+                self._gap(self._gaps.first_name) if settled else self._shut("name or end"),
+                self._gap(self._gaps.first_item) if settled else self._shut("item or end"),
             )
         return found
+
+    def _shut(self, meaning: str, goals: Goals = (), behind: Lexeme | None = None) -> int:
+        """The row of a place from which no byte leads on."""
+        key = ("shut", meaning, goals)
+        if key not in self._lexemes:
+            assert behind is None or isinstance(behind, Parallel)
+            self._lexemes[key] = Shut(None if behind else (meaning,), behind)  # type: ignore[assignment]
+        return self._rows.local(self._lexemes[key], 0)
+
+    def _lacks_few_strings(self, goals: Goals) -> bool:
+        languages = [self._algebra.texts(ref) for ref in goals]
+        return all(language is None or language.is_empty() or language.lacks_few for language in languages)
 
     def _literals(self, goals: Goals) -> dict[int, int]:
         """The rows behind the bytes that begin a literal."""
@@ -289,14 +318,12 @@ class JsonMachine:
                 return
             context, frame = self._contexts.number(around, inside), inside
         assert isinstance(frame, ValueFrame)
-        start = self._start_of(frame.goals)
+        start = self._start_of(frame.goals, frame.settled)
         row[start.bytes_] = start.locals_ + (context << 32)
         if start.object_frame is not None:
-            row[OPEN_OBJECT] = pack(
-                self._contexts.number(context, start.object_frame), self._gap(self._gaps.first_name)
-            )
+            row[OPEN_OBJECT] = pack(self._contexts.number(context, start.object_frame), start.object_local)
         if start.array_frame is not None:
-            row[OPEN_ARRAY] = pack(self._contexts.number(context, start.array_frame), self._gap(self._gaps.first_item))
+            row[OPEN_ARRAY] = pack(self._contexts.number(context, start.array_frame), start.array_local)
 
     # -- ends of values --------------------------------------------------------------------------
 
@@ -428,6 +455,8 @@ class JsonMachine:
         lexeme, own = self._rows.owner(local)
         here = self._contexts[context]
         around, frame = here.around, here.frame
+        if isinstance(lexeme, Shut) and (string := lexeme.behind) is not None:
+            lexeme, own = string, string.start
         if isinstance(lexeme, Parallel | Literal):
             for met, text in lexeme.endings(own):
                 yield from ((text, context, goal) for goal in _bits(met))

@@ -34,6 +34,8 @@ class Memory:
         self._owner = owner
         self._plain: set[int] = set()
         """states in which no name is being written and nothing is to be known"""
+        self._open_names: dict[int, bool] = {}
+        """by local: whether it is in a name that no plan lists"""
 
     def remember(self, before: int, text: bytes, after: int) -> int:
         """See `ByteAutomaton.remember`."""
@@ -61,14 +63,21 @@ class Memory:
 
     def _in_name(self, state: int) -> bool:
         """Whether a name is being written that may be one that no plan lists."""
-        lexeme, _ = self._owner(state & LOCAL_MASK)
-        return isinstance(lexeme, Keys) and lexeme.is_open
+        local = state & LOCAL_MASK
+        found = self._open_names.get(local)
+        if found is None:
+            lexeme, _ = self._owner(local)
+            found = self._open_names[local] = isinstance(lexeme, Keys) and lexeme.is_open
+        return found
 
     def _one(self, before: int, byte: int, after: int) -> int:
         """The state after one byte, with what it tells."""
         source, target = self._contexts[before >> 32], self._contexts[after >> 32]
+        is_name = self._in_name(after)
+        if source.tape is None and not (is_name or target.pending or target.recording):
+            return after
         tape = (source.tape or b"") + bytes((byte,))
-        was_name, is_name = self._in_name(before), self._in_name(after)
+        was_name = self._in_name(before)
         number = after >> 32
         if was_name and not is_name and target.pending:
             name = loads('"' + tape[source.mark :].decode())

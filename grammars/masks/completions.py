@@ -54,7 +54,7 @@ class Completions:
             raise ValueError(f"no completion of state {state} is known")
         if state in self._detours:
             return self._detours[state]
-        plan = self._cut(self._transitions.witness(state))
+        plan = self._cut(state)
         assert plan is not None and len(plan) == cost
         return plan
 
@@ -77,19 +77,23 @@ class Completions:
         return least
 
     def _count(self, state: int) -> int:
-        plan = self._cut(self._transitions.witness(state))
+        plan = self._cut(state)
         if plan is not None:
             return len(plan)
         if state not in self._detours and not self._search(state):
             return IMPOSSIBLE
         return len(self._detours[state])
 
-    def _cut(self, text: bytes) -> tuple[int, ...] | None:
-        """`text` in as few tokens as can be, None where it cannot."""
+    def _cut(self, state: int) -> tuple[int, ...] | None:
+        """The witness of a state in as few tokens as can be, None where it cannot be cut."""
+        text = self._transitions.witness(state)
         if not text:
             return ()
         count, choice = kernel.fewest_tokens(
-            self._trie.address, *self._vocabulary.child_index, np.frombuffer(text, dtype=np.uint8)
+            self._trie.address,
+            *self._vocabulary.child_index,
+            np.frombuffer(text, dtype=np.uint8),
+            self._transitions.commas_part,
         )
         return None if count[0] == IMPOSSIBLE else tuple(self._tokens_of(text, choice))
 
@@ -109,7 +113,7 @@ class Completions:
             if not queue:
                 return False
             _, length, state = heapq.heappop(queue)
-            ending = self._detours.get(state) or self._cut(self._transitions.witness(state))
+            ending = self._detours.get(state) or self._cut(state)
             if ending is not None:
                 while state != start:
                     state, token = came[state]

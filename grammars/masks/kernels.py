@@ -530,12 +530,16 @@ def child_of(keys, children, node, byte):  # type: ignore[no-untyped-def]
     return np.int64(children[slot])
 
 
-@njit("Tuple((int32[::1], int32[::1]))(int64, int64[::1], int32[::1], Array(uint8, 1, 'C', readonly=True))", cache=True)
-def fewest_tokens(trie, keys, children, text):  # type: ignore[no-untyped-def]
+@njit(
+    "Tuple((int32[::1], int32[::1]))(int64, int64[::1], int32[::1], Array(uint8, 1, 'C', readonly=True), boolean)",
+    cache=True,
+)
+def fewest_tokens(trie, keys, children, text, commas_part):  # type: ignore[no-untyped-def]
     """The shortest way to write each suffix of `text` in tokens.
 
     (count int32 [n + 1], choice int32 [n]): `text[k:]` takes `count[k]` tokens, the first of them `choice[k]`, the
-    longest that will do; a count of IMPOSSIBLE where there is no way.
+    longest that will do; a count of IMPOSSIBLE where there is no way. `commas_part`: behind a comma, tokens have only
+    white space.
     """
     a = int64_at(trie)
     first = int32_at(a[FIRST])
@@ -546,7 +550,11 @@ def fewest_tokens(trie, keys, children, text):  # type: ignore[no-untyped-def]
     count[n] = 0
     for k in range(n - 1, -1, -1):
         node = np.int64(-1)
+        behind = False
         for j in range(k, n):
+            if behind and text[j] > 32:
+                break
+            behind = behind or (commas_part and text[j] == 44)
             node = child_of(keys, children, node, np.int64(text[j]))
             if node < 0:
                 break

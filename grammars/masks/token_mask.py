@@ -151,18 +151,23 @@ class TokenMasks:
     def advance(self, state: int, token: int) -> int:
         """The state after `token`, DEAD if it is not allowed. End tokens are not looked at."""
         with self.lock:
+            return self._advance(state, token)
+
+    def _advance(self, state: int, token: int) -> int:
+        following = kernel.advance(self.transitions.address, state, token)
+        if following < DEAD:
             following = self.transitions.advance(state, token)
-            if self._partial and following >= 0 and not self._is_completable(following):
-                return DEAD
-            return following
+        if self._partial and following >= 0 and not self._is_completable(following):
+            return DEAD
+        return following
 
     def take(self, state: int, token: int) -> tuple[int, int]:
         """(the state after `token` by the tables alone, as `advance` gives it; that with what only the text tells)"""
         taken = self._taken.get((state, token))
         if taken is None:
             with self.lock:
-                following = landing = self.advance(state, token)
-                if landing != DEAD and self.transitions.remembers:
+                following = landing = self._advance(state, token)
+                if landing >= 0 and self.transitions.remembers:
                     following = self.transitions.remember(state, self.vocabulary.tokens[token], landing)
                 if len(self._taken) >= _STEPS_KEPT:
                     self._taken.clear()

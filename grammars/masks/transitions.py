@@ -149,11 +149,14 @@ class Transitions:
 
     def remember(self, before: int, text: bytes, after: int) -> int:
         """`after`, where `text` leads from `before`, with what only the text itself can tell."""
-        if not self.automaton.remembers:
-            return after
-        state = self.automaton.remember(before, text, after)
+        state = self.automaton.remember(before, text, after) if self.automaton.remembers else after
         self.refresh()
         return state
+
+    @property
+    def commas_part(self) -> bool:
+        """Whether the tables may refuse a token that goes on behind a comma, though its bytes one by one lead on."""
+        return self.automaton.remembers and getattr(self.automaton, "commas_part", True)
 
     def without_text(self, state: int) -> int:
         """The state whose mask this one shares; see `ByteAutomaton.remember`."""

@@ -168,6 +168,11 @@ class Language:
             return self._node.kind is Kind.EMPTY
         return not self.dfa.has_text
 
+    @property
+    def lacks_few(self) -> bool:
+        """Whether it has been made as all texts but finitely many: then every text begins infinitely many of it."""
+        return _lacks_few(self._node)
+
     def is_finite(self) -> bool:
         """Whether it has finitely many texts."""
         if self._node.longest is not None:
@@ -250,3 +255,11 @@ class Language:
 
     def __repr__(self) -> str:
         return f"Language({self.key.hex()[:12]})"
+
+
+def _lacks_few(node: Node) -> bool:
+    if node.kind is Kind.BOTH:
+        return all(map(_lacks_few, node.parts))
+    if node.kind is Kind.NOT:
+        return node.parts[0].longest is not None
+    return node.kind is Kind.REPEAT and node.parts[0] == ANY and node.most is None

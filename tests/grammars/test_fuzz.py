@@ -6,6 +6,7 @@ import json
 import random
 import re
 
+import numpy as np
 import pytest
 
 from grammars import ConformError, JsonSchema, Regex, Repeat, Sequence, Vocabulary
@@ -14,6 +15,7 @@ from tests.grammars.fuzzing import SPARE, fuzz, plainly, walk
 from tests.grammars.random_specs import FAMILIES
 from tests.grammars.rich_schemas import checker
 from tests.grammars.schemas import small_vocabulary
+from tests.grammars.walks import allowed_tokens
 
 
 @pytest.mark.parametrize(
@@ -98,6 +100,55 @@ def test_few_items_that_differ(items: dict[str, object], least: int, example: li
     assert grammar.matcher(prefix=json.dumps(example)).is_accepting()
     with pytest.raises(ConformError):
         grammar.matcher(prefix=json.dumps([*example, example[0]]))
+
+
+MANY = [
+    {"type": "integer"},
+    {"type": "integer", "minimum": 0, "maximum": 100},
+    {"enum": ["ab", *(f"{number}b" for number in range(80))]},
+    {"type": "string", "pattern": "^(ab|x*)$"},
+    {"type": "string", "maxLength": 2},
+    {"type": "string"},
+    {"type": "array", "items": {"type": "integer"}},
+    {"type": "object", "additionalProperties": {"enum": [0, 1]}},
+]
+"""Items of which there are many, but few that begin like another one"""
+
+
+@pytest.mark.parametrize("items", MANY)
+def test_a_token_over_two_items_commits_the_second_to_nothing(items: dict[str, object]) -> None:
+    merged = [
+        b",0",
+        b",12",
+        b",100",
+        b'","',
+        b'","ab',
+        b'","0',
+        b'", "',
+        b"],[",
+        b"],[1",
+        b'},{"',
+        b'":0},{"a":',
+        b", ",
+    ]
+    vocabulary = Vocabulary([*(bytes((byte,)) for byte in range(256)), *merged, b""], [256 + len(merged)])
+    grammar = Compiler().compile(JsonSchema({"type": "array", "items": items, "uniqueItems": True}), vocabulary)
+    rng, row = random.Random(0), np.empty(vocabulary.mask_width, np.int32)
+    for begun in (b"[0", b"[12", b"[100", b'["ab', b'["0b', b"[[1", b'[{"a', b"["):
+        for _ in range(40):
+            try:
+                matcher, text = grammar.matcher(prefix=begun), begun
+            except ConformError:
+                break
+            for _ in range(6):
+                matcher.fill_mask(row)
+                allowed = allowed_tokens(row, vocabulary.size).tolist()
+                choice = [token for token in allowed if 256 <= token < 256 + len(merged)] * 40 + allowed
+                token = rng.choice(choice)
+                if not matcher.advance(token) or token == 256 + len(merged):
+                    break
+                text += vocabulary.tokens[token]
+                grammar.min_tokens(prefix=text)  # raises where no text begins like this
 
 
 _OBJECTS = JsonSchema({"type": "object", "additionalProperties": {"type": "integer"}})
