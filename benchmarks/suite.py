@@ -3,9 +3,10 @@
     python benchmarks/suite.py --suite JSON-Schema-Test-Suite
 
 Instances are written as `json.dumps` writes them and read byte by byte. Remote schemas are served from the suite's
-folder. "no value" counts cases of schemas that are refused because nothing is valid under them; all their instances
-are invalid, so each of these cases is right. `format.json` of the newer drafts wants formats to be annotations, and is
-read with `formats=False`; `optional/format` wants them enforced. All that is wrong is listed in the result file.
+folder. "right" is "compiled", the cases that a grammar got right, and "unsatisfiable", those of schemas that are
+refused because nothing is valid under them: all their instances are invalid, and none is accepted. `format.json` of
+the newer drafts wants formats to be annotations, and is read with `formats=False`; `optional/format` wants them
+enforced. All that is wrong is listed in the result file.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ import grammars
 EOS = 256
 VOCABULARY = grammars.Vocabulary([*(bytes((byte,)) for byte in range(256)), b""], [EOS])
 DRAFTS = ("draft2020-12", "draft2019-09", "draft7", "draft6", "draft4")
-COLUMNS = ("right", "no value", "wrongly accepted", "wrongly refused", "refused schema")
+OUTCOMES = ("compiled", "unsatisfiable", "wrongly accepted", "wrongly refused", "refused schema")
+"""The first two are right: by the grammar, and by refusing a schema that nothing satisfies."""
 
 
 def accepts(grammar: grammars.CompiledGrammar, text: bytes) -> bool:
@@ -34,12 +36,12 @@ def accepts(grammar: grammars.CompiledGrammar, text: bytes) -> bool:
 
 
 def group_outcomes(group: dict[str, Any], options: dict[str, Any]) -> list[tuple[str, str]]:
-    """(case, one of COLUMNS) of a group of cases of one schema."""
+    """(case, one of OUTCOMES) of a group of cases of one schema."""
     grammar, refusal = None, ""
     try:
         grammar = grammars.compile(grammars.JsonSchema(group["schema"], **options), VOCABULARY)
     except grammars.UnsatisfiableConstraintError:
-        refusal = "no value"
+        refusal = "unsatisfiable"
     except grammars.GrammarError:
         refusal = "refused schema"
     found = []
@@ -49,10 +51,10 @@ def group_outcomes(group: dict[str, Any], options: dict[str, Any]) -> list[tuple
         except UnicodeEncodeError:  # half of a surrogate pair is in no UTF-8 text
             continue
         if grammar is None:
-            outcome = "wrongly refused" if refusal == "no value" and case["valid"] else refusal
+            outcome = "wrongly refused" if refusal == "unsatisfiable" and case["valid"] else refusal
         else:
             accepted = accepts(grammar, text)
-            outcome = "right" if accepted == case["valid"] else f"wrongly {'accepted' if accepted else 'refused'}"
+            outcome = "compiled" if accepted == case["valid"] else f"wrongly {'accepted' if accepted else 'refused'}"
         found.append((f"{group['description']}: {case['description']}", outcome))
     return found
 
@@ -70,7 +72,7 @@ def main() -> int:
         f"http://localhost:1234/{path.relative_to(base).as_posix()}": json.loads(path.read_text())
         for path in base.rglob("*.json")
     }
-    print(f"{'':32}{'cases':>7}" + "".join(f"{column:>18}" for column in COLUMNS))
+    print(f"{'':32}{'cases':>7}" + "".join(f"{column:>18}" for column in ("right", *OUTCOMES)))
     counts: dict[str, Counter[str]] = {}
     wrong: list[tuple[str, ...]] = []
     for draft in DRAFTS:
@@ -82,10 +84,11 @@ def main() -> int:
                 for group in json.loads(path.read_text()):
                     for case, outcome in group_outcomes(group, options):
                         seen[outcome] += 1
-                        if outcome not in ("right", "no value"):
+                        if outcome not in OUTCOMES[:2]:
                             wrong.append((outcome, draft, path.stem, case))
             cases = seen.total()
-            shares = "".join(f"{seen[c]:9} {100 * seen[c] / max(1, cases):6.2f} %" for c in COLUMNS)
+            shown = [sum(seen[outcome] for outcome in OUTCOMES[:2]), *(seen[outcome] for outcome in OUTCOMES)]
+            shares = "".join(f"{count:9} {100 * count / max(1, cases):6.2f} %" for count in shown)
             print(f"{draft + ' ' + part:32}{cases:7}{shares}", flush=True)
     arguments.out.parent.mkdir(exist_ok=True)
     arguments.out.write_text(json.dumps({"counts": counts, "wrong": wrong}, indent=1, ensure_ascii=False) + "\n")
