@@ -48,21 +48,18 @@ def gen(
     sampling: see `SamplingSettings`; what is not given is as the run says.
     """
     _check_name(name)
-    if choices is not None:
-        constraint_of(
-            regex=regex,
-            json_schema=json_schema,
-            grammar=grammar,
-            format=format,
-            dtype=dtype,
-            type=type,
-            tools=tools,
-            choices=choices,
-        )
-        return select(name, choices, choices_method=choices_method)
     constraint = constraint_of(
-        regex=regex, json_schema=json_schema, grammar=grammar, format=format, dtype=dtype, type=type, tools=tools
+        regex=regex,
+        json_schema=json_schema,
+        grammar=grammar,
+        format=format,
+        dtype=dtype,
+        type=type,
+        choices=choices,
+        tools=tools,
     )
+    if choices is not None:
+        return select(name, choices, choices_method=choices_method)
     if retries < 0:
         raise ArgumentError(f"retries={retries} must be at least 0")
     if check is not None and not callable(check):
