@@ -62,7 +62,7 @@ def by_hand(engine: Engine, programs: int) -> list[str]:
     return texts
 
 
-def batch(engine: Engine, programs: int, rounds: int = 7) -> dict[str, Any]:
+def batch(engine: Engine, programs: int, rounds: int = 5) -> dict[str, Any]:
     """Medians of `rounds` of each, in turn, so that both meet the same machine."""
     most, stop = threading.active_count(), threading.Event()
 
