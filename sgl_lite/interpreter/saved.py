@@ -52,7 +52,7 @@ def load(saved: Mapping[str, Any], backend: Backend) -> Interpreter:
     """What goes on from what `save` gave. Errors: `ArgumentError`."""
     if saved.get("version") != VERSION:
         raise ArgumentError(
-            f"this is no saved state of version {VERSION}, but {saved.get('version')!r}; give what state.save() returned"
+            f"this is no saved state of version {VERSION}, but {saved.get('version')!r}; give what s.save() returned"
         )
     interpreter = Interpreter(Run(backend, RUN_DEFAULTS))
     interpreter.run.thread = None

@@ -37,7 +37,7 @@ def run(body: Callable[[Any], Any], **options: Any) -> sgl.ProgramState:
         (lambda: sgl.gen("x", type=5), "5 has no JSON form"),
         (lambda: sgl.function(lambda s: None)(timeout="1"), "timeout='1' must be a number of seconds"),
         (lambda: sgl.function(lambda s: None).run_batch(5), "run_batch takes a list of dicts or tuples"),
-        (lambda: sgl.ProgramState.load({}), "give what state.save() returned"),
+        (lambda: sgl.ProgramState.load({}), "give what s.save() returned"),
         (lambda: sgl.gen(3), "name of a variable"),
         (lambda: sgl.gen("x", retries=-1), "retries=-1"),
         (lambda: sgl.gen("x", choices=["a"], regex="a"), "regex and choices"),
