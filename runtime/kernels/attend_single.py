@@ -20,7 +20,9 @@ from runtime.kernels.vector import (
     add,
     exponential,
     fill,
+    highest,
     load,
+    maximum,
     multiply,
     pointer_to,
     prefetch,
@@ -88,7 +90,7 @@ def attend_single(
                 )
                 _score(asked, keys, at, kv_head * group, group, scores, j)
         for head in range(num_heads):
-            lse[i, head] = _softmax(scores, head, length, scaling, weights)
+            lse[i, head] = softmax(scores, head, length, scaling, weights)
         sums[:] = 0
         for begin in range(0, length, _KEYS_IN_CACHE):
             end = min(begin + _KEYS_IN_CACHE, length)
@@ -118,20 +120,21 @@ def _score(asked: Any, keys: Any, at: Any, head: int, group: int, scores: Any, j
 
 
 @_compiled
-def _softmax(scores: Any, head: int, length: int, scaling: float, weights: Any) -> float:
+def softmax(scores: Any, head: int, length: int, scaling: float, weights: Any) -> float:
     """A head's scaled scores to weights, 0 from `length` on; their log-sum-exp. Scores are overwritten."""
     whole = (length + LANES - 1) // LANES * LANES
     for j in range(length, whole):
         scores[head, j] = np.float32(-1e30)
     begin = head * scores.shape[1]
-    largest = np.float32(-np.inf)
-    for j in range(length):
-        largest = max(largest, scores[head, j])
+    lanes = fill(np.float32(-np.inf))
+    for j in range(0, whole, LANES):
+        lanes = maximum(load(scores, begin + j), lanes)
+    largest = highest(lanes)
     factor = fill(np.float32(scaling))
-    highest = multiply(fill(largest), factor)
+    most = multiply(fill(largest), factor)
     sums = fill(np.float32(0))
     for j in range(0, whole, LANES):
-        weight = exponential(subtract(multiply(load(scores, begin + j), factor), highest))
+        weight = exponential(subtract(multiply(load(scores, begin + j), factor), most))
         store(scores, begin + j, weight)
         sums = add(sums, weight)
     mass = total(sums)
@@ -267,7 +270,7 @@ def _weighing(heads: int) -> Any:
 
             word = builder.ashr(loop.i, INDEX(1)) if narrow else loop.i
             if narrow:
-                lines = _side_by_side(builder, value(0, 0, _HALVES), value(1, 0, _HALVES))
+                lines = side_by_side(builder, value(0, 0, _HALVES), value(1, 0, _HALVES))
             else:
                 lines = [value(0, half, LINE) for half in (0, LANES)]
             results: list[Any] = []
@@ -286,7 +289,7 @@ def _weighing(heads: int) -> Any:
     return _intrinsic(declare)
 
 
-def _side_by_side(builder: Any, a: Any, b: Any) -> list[Any]:
+def side_by_side(builder: Any, a: Any, b: Any) -> list[Any]:
     """Two lines of 32 bfloat16 as two lines of words (a[d], b[d])."""
     lines = []
     for half in (0, LANES):

@@ -1,4 +1,4 @@
-"""Attention of one step on a CPU, in torch's own kernels.
+"""Attention of one step on a CPU, in compiled kernels where there are some, else in torch's own.
 
 In comes a step's `RaggedBatch`, then one `attend` a layer (`runtime.kernels.contract.Attention`). How the work is cut
 is `attention_plan`'s, the products are `cpu_products`'; here they are put together. Plans depend on how far a layer
@@ -108,10 +108,10 @@ class _Plan:
     """
 
     def __init__(self, plan: AttentionPlan, reach: Reach, num_rows: int, ops: CpuOps, alone: bool) -> None:
-        self.pieces: list[_Shared | _Padded | _Causal | _Masked] = [_Shared.of(s) for s in plan.segments]
+        self.pieces: list[_Shared | _Padded | _Causal | _Masked] = [_Shared.of(s, ops) for s in plan.segments]
         self.pieces.extend(_Padded.of(d, ops, alone) for d in plan.decodes)
         if reach == (None, None):
-            self.pieces.extend(_causal_pieces(plan.blocks))
+            self.pieces.extend(_causal_pieces(plan.blocks, ops))
         else:
             self.pieces.extend(_Masked.of(block, reach) for block in plan.blocks)
         rows_in_pieces = sum(piece.num_rows for piece in self.pieces)
@@ -125,14 +125,19 @@ class _Shared:
 
     rows: Index
     num_rows: int
-    slots: Index
+    slots: NDArray[np.int64]
+    index: Index
+    ops: CpuOps
 
     @classmethod
-    def of(cls, segment: Segment) -> _Shared:
-        return cls(_index(segment.rows), len(segment.rows), _index(segment.slots))
+    def of(cls, segment: Segment, ops: CpuOps) -> _Shared:
+        slots = segment.slots
+        return cls(_index(segment.rows), len(segment.rows), slots, _index(slots), ops)
 
     def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
-        return attend_all(layer, query, _take(keys, self.slots), _take(values, self.slots))
+        if layer.softcap is None and self.ops.attends_single(query, keys, values):
+            return self.ops.attend_shared(query, keys, values, self.slots, layer.scaling)
+        return attend_all(layer, query, _take(keys, self.index), _take(values, self.index))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +222,13 @@ class _Masked:
         return attend_masked(layer, query, _take(keys, self.slots), _take(values, self.slots), self.mask)
 
 
-def _causal_pieces(blocks: list[Block]) -> Iterator[_Shared | _Causal | _Masked]:
+def _causal_pieces(blocks: list[Block], ops: CpuOps) -> Iterator[_Shared | _Causal | _Masked]:
     """What each request has cached of its own; and its new tokens, together with those of requests with as many."""
     alike: dict[int, list[Block]] = {}
     for block in blocks:
         count, cached = block.end - block.begin, block.start - block.first_key
         if cached:
-            yield _Shared(slice(block.begin, block.end), count, _index(block.slots[:cached]))
+            yield _Shared.of(Segment(np.arange(block.begin, block.end), block.slots[:cached]), ops)
         if block.spans:
             own = dataclasses.replace(block, first_key=block.start, slots=block.slots[cached:])
             yield _Masked.of(own, (None, None))

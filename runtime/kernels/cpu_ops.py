@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from runtime.kernels import cpu_native
+from runtime.kernels.attend_shared import attend_shared
 from runtime.kernels.attend_single import attend_single
 from runtime.kernels.cpu_dense_token import dense_token
 from runtime.kernels.panels import line_width, multiply
@@ -94,7 +95,7 @@ class CpuOps:
         return rotated[:, :heads]
 
     def attends_single(self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> bool:
-        """Whether `attend_single` can be used on these."""
+        """Whether `attend_single` and `attend_shared` can be used on these."""
         return (
             self.ready
             and query.dtype == keys.dtype == self.dtype
@@ -123,6 +124,25 @@ class CpuOps:
             array_of(flat), query.stride(0), rows, array_of(keys), array_of(values), slots, lengths, scaling,
             array_of(out), array_of(lse),
         )  # fmt: skip
+        return out, lse
+
+    def attend_shared(
+        self,
+        query: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        slots: NDArray[np.int64],
+        scaling: float,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Every row of query [n, heads, dim] sees all of `slots`. Returns float32 [n, heads, dim] and [n, heads].
+
+        Where `attends_single`.
+        """
+        num, heads, dim = query.shape
+        out, lse = torch.empty(num, heads, dim), torch.empty(num, heads)
+        flat = query.as_strided((query.stride(0) * (num - 1) + heads * dim,), (1,))
+        pool = (array_of(keys), array_of(values))
+        attend_shared(array_of(flat), query.stride(0), *pool, slots, scaling, array_of(out), array_of(lse))
         return out, lse
 
     def merges(self, out: torch.Tensor) -> bool:
@@ -174,6 +194,8 @@ def _examples(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
         (cpu_native.rotate_and_write, (some(1, 96), some(1, 32), some(1, 32), one, pool, pool.copy(), 1)),
         (cpu_native.merge_parts, (*merging, some(1, 1, 32), some(1, 1, of=full))),
     ]
+    shared = (some(32), 32, pool, pool, one, 1.0, some(1, 1, 32, of=full), some(1, 1, of=full))
+    kinds.append((attend_shared, shared))
     for out in {dtype, full}:
         attended = (some(1, 1, 32, of=out), some(1, 1, of=full))
         arguments = (some(32), 32, one, pool, pool, one[None], one + 1, 1.0, *attended)

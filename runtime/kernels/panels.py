@@ -73,7 +73,7 @@ def _block(rows: int, panels: int) -> Any:
     return _intrinsic(declare)
 
 
-_twelve_rows, _four_rows, _one_row = _block(ROWS_AT_ONCE, 2), _block(4, 2), _block(1, 1)
+twelve_rows, _four_rows, _one_row = _block(ROWS_AT_ONCE, 2), _block(4, 2), _block(1, 1)
 
 
 @_compiled
@@ -94,7 +94,7 @@ def multiply(x: Any, panels: Any, bias: Any, residual: Any, out: Any) -> None:
             at, column = panel * size, panel * LANES
             row = first
             while last - row >= ROWS_AT_ONCE:
-                _twelve_rows(x, row * width, width, panels, at, lines, sums)
+                twelve_rows(x, row * width, width, panels, at, lines, sums)
                 _finish(sums, row, column, ROWS_AT_ONCE, _COLUMNS, bias, residual, out)
                 row += ROWS_AT_ONCE
             while last - row >= 4:

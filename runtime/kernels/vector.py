@@ -142,6 +142,16 @@ divide = _operation("fdiv", "a / b, lane by lane.")
 
 
 @_intrinsic
+def maximum(typing: Any, a: Any, b: Any) -> Any:
+    """The larger of a and b, lane by lane; b where a is no number."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", *arguments), *arguments)
+
+    return vector(vector, vector), generate
+
+
+@_intrinsic
 def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """a * b + c, lane by lane, rounded once."""
 
@@ -159,6 +169,17 @@ def total(typing: Any, a: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         reduce = _declared(builder, "vector.reduce.fadd", ir.FloatType(), VECTOR, returns=ir.FloatType())
         return builder.call(reduce, [ir.Constant(ir.FloatType(), 0.0), arguments[0]], fastmath=("reassoc",))
+
+    return types.float32(vector), generate
+
+
+@_intrinsic
+def highest(typing: Any, a: Any) -> Any:
+    """The largest of the lanes."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        reduce = _declared(builder, "vector.reduce.fmax", VECTOR, returns=ir.FloatType())
+        return builder.call(reduce, arguments)
 
     return types.float32(vector), generate
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from runtime.kernels.contract import AttentionLayer
 from runtime.kernels.cpu_ops import CpuOps
+from runtime.kernels.cpu_products import attend_all
 from tests.runtime.execution.stepping import wait_until_compiled
 
 
@@ -54,6 +56,21 @@ def test_rotation_writes_keys_and_values_where_they_belong(ops: CpuOps) -> None:
         torch.testing.assert_close(found, wanted, atol=tolerance, rtol=tolerance)
     assert torch.equal(values, expected[2])
     assert not keys[[1, 3, 5, 6, 8]].any()
+
+
+@pytest.mark.parametrize(("rows", "seen"), [(1, 1), (5, 16), (3, 33), (40, 100)])
+@pytest.mark.parametrize("layer", [AttentionLayer(0, "", 6, 2, 64, 64, 0.2), AttentionLayer(0, "", 3, 3, 32, 32, 0.1)])
+def test_many_queries_of_the_same_keys(ops: CpuOps, layer: AttentionLayer, rows: int, seen: int) -> None:
+    torch.manual_seed(0)
+    query = torch.randn(rows, layer.num_heads + 1, layer.key_dim).to(ops.dtype)[:, : layer.num_heads]
+    keys, values = torch.randn(2, 128, layer.num_kv_heads, layer.key_dim).to(ops.dtype)
+    slots = torch.randperm(128)[:seen]
+    assert ops.attends_single(query, keys, values)
+    found = ops.attend_shared(query, keys, values, slots.numpy(), layer.scaling)
+    expected = attend_all(layer, query.double(), keys[slots].double(), values[slots].double())
+    tolerance = 1e-5 if ops.dtype == torch.float32 else 2e-2
+    for one, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.double(), wanted, atol=tolerance, rtol=tolerance)
 
 
 def test_unready_kernels_leave_the_work_to_torch() -> None:
