@@ -1,29 +1,25 @@
-"""Servers side by side on a CPU: 32 clients at once that ask for JSON under a schema, or share a long beginning.
+"""Servers side by side: 32 clients at once that ask for JSON under a schema, or share a long beginning.
 
-    python -m benchmarks.serving [--vllm VENV] [--requests 64] [--clients 32] [--rounds 3] [--threads 1]
+    python -m benchmarks.serving [--peer NAME=URL] [--requests 32] [--clients 32] [--rounds 3]
 
-The model is the one of `benchmarks/engines.py`: 134.5 million random parameters, bf16. All servers run at the same time
-and take turns, so that what else the machine does meets them alike. Requests a second and percentiles are of the wall
-clock, with the clients on the same cores; `cpu_seconds` are of the server's processes alone. Medians over the rounds.
-`valid`: the share of JSON answers that satisfy the schema. VENV: a virtual environment with vLLM's CPU build.
+The model is the one of `benchmarks/engines.py`: 134.5 million random parameters, bf16. This server is started here; a
+peer runs already on this machine, serves the same folder as "model", and speaks OpenAI's completions. All run at the
+same time and take turns, so that what else the machine does meets them alike. Requests a second and percentiles are of
+the wall clock, with the clients on the same cores; `cpu_seconds` are of the server's processes alone. Medians over the
+rounds, after one that warms up. `valid`: the share of JSON answers that satisfy the schema.
 Writes benchmarks/results/serving.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-import os
 import random
-import socket
 import statistics
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import urllib.parse
+from collections.abc import Mapping
 from typing import Any
 
 import jsonschema
@@ -32,47 +28,19 @@ import psutil
 from benchmarks.engines import MODEL, make_model
 from benchmarks.machine import record
 from sgl_lite.commands.bench import PERSON, Timed, bodies_of, run, summary
+from tests.sgl_lite.server.load import served
 
-WORKLOADS = {"json": 64, "shared": 32}
+WORKLOADS = {"json": 32, "shared": 32}
 """The most tokens of an answer."""
-START_SECONDS = 900
 
 
-def commands(vllm: str | None) -> dict[str, list[str]]:
-    """What starts each server, but for its port."""
-    ours = [sys.executable, "-c", "from sgl_lite.cli import main; main()", "serve", "--model", str(MODEL)]
-    found = {"sgl-lite": [*ours, "--served-model-name", "model", "--context-length", "2048", "--log-level", "error"]}
-    if vllm is not None:
-        theirs = [f"{vllm}/bin/python", "-m", "vllm.entrypoints.openai.api_server", "--model", str(MODEL)]
-        limits = ["--max-model-len", "2048", "--max-num-seqs", "64", "--max-num-batched-tokens", "2048"]
-        found["vllm"] = [*theirs, "--served-model-name", "model", "--dtype", "bfloat16", *limits]
-    return found
-
-
-@contextmanager
-def served(command: list[str], threads: int) -> Iterator[tuple[psutil.Process, str]]:
-    """The server's process and address, once it is ready."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    more = {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    more |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
-    with subprocess.Popen([*command, "--port", str(port)], env=os.environ | more) as process:
-        try:
-            _wait_until_ready(process, f"http://127.0.0.1:{port}")
-            yield psutil.Process(process.pid), f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
-    until = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):
-                return
-        except (urllib.error.URLError, TimeoutError):
-            assert process.poll() is None and time.monotonic() < until, f"{process.args} does not start"
-            time.sleep(0.5)
+def process_at(url: str) -> psutil.Process:
+    """The one that listens there."""
+    port = urllib.parse.urlsplit(url).port
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            return psutil.Process(connection.pid)
+    raise SystemExit(f"nothing listens at {url}")
 
 
 def cpu_seconds(server: psutil.Process) -> float:
@@ -81,7 +49,8 @@ def cpu_seconds(server: psutil.Process) -> float:
     return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
 
 
-def measure(server: psutil.Process, url: str, workload: str, options: argparse.Namespace, first: int) -> dict[str, Any]:
+def measure(url: str, workload: str, options: argparse.Namespace, first: int) -> dict[str, Any]:
+    server = process_at(url)
     bodies = list(bodies_of(workload, options.requests, "model", WORKLOADS[workload], first))
     used, begun = cpu_seconds(server), time.perf_counter()
     headers = {"Content-Type": "application/json"}
@@ -114,29 +83,33 @@ def median(rounds: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vllm")
-    parser.add_argument("--requests", type=int, default=64)
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=URL")
+    parser.add_argument("--requests", type=int, default=32)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     if not (MODEL / "config.json").exists():
         make_model()
-    results: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    with ExitStack() as stack:
-        servers = {
-            name: stack.enter_context(served(command, options.threads))
-            for name, command in commands(options.vllm).items()
-        }
-        for round_ in range(-1, options.rounds):  # the first one warms up
-            for workload in WORKLOADS:
-                for name, (server, url) in servers.items():
-                    figures = measure(server, url, workload, options, (round_ + 1) * options.requests)
-                    print(round_, name, workload, json.dumps(figures), flush=True)
-                    if round_ >= 0:
-                        results.setdefault(workload, {}).setdefault(name, []).append(figures)
+    peers = dict(peer.split("=", 1) for peer in options.peer)
+    serve = ("--model", str(MODEL), "--served-model-name", "model", "--context-length", "2048")
+    with served(*serve) as (_, url):
+        results = measure_all({"sgl-lite": url, **peers}, options)
     medians = {w: {name: median(rounds) for name, rounds in found.items()} for w, found in results.items()}
-    record("serving", options.threads, clients=options.clients, rounds=options.rounds, workloads=medians)
+    record("serving", 1, clients=options.clients, requests=options.requests, rounds=options.rounds, workloads=medians)
+
+
+def measure_all(urls: Mapping[str, str], options: argparse.Namespace) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """By workload and server, the figures of each round."""
+    results: dict[str, dict[str, list[dict[str, Any]]]] = {
+        workload: {name: [] for name in urls} for workload in WORKLOADS
+    }
+    for round_ in range(options.rounds + 1):
+        for workload, name in itertools.product(WORKLOADS, urls):
+            figures = measure(urls[name], workload, options, round_ * options.requests)
+            print(round_, name, workload, json.dumps(figures), flush=True)
+            if round_:  # the first one warms up
+                results[workload][name].append(figures)
+    return results
 
 
 if __name__ == "__main__":

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
+import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -48,6 +53,43 @@ def test_the_dockerfile() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     copied = {s for n, r in steps if n == "COPY" and not r.startswith("--from") for s in r.split()[:-1]}
     assert ignored[0] == "*" and copied <= {line[1:] for line in ignored if line.startswith("!")}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_image_without_an_engine(tmp_path: Path) -> None:
+    """What the image copies is installed alone, started as the image starts it, and found healthy by its own check.
+
+    Dependencies are those of this environment.
+    """
+    steps = instructions()
+    source, site, home = (tmp_path / name for name in ("src", "site", "home"))
+    source.mkdir(), home.mkdir()
+    for name, rest in steps:
+        if name == "COPY" and not rest.startswith("--from"):
+            for path in rest.split()[:-1]:
+                copy = shutil.copytree if (ROOT / path).is_dir() else shutil.copy
+                copy(ROOT / path, source / path)
+    install = ["pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(site), str(source)]
+    subprocess.run([sys.executable, "-m", *install], check=True, timeout=300)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    said = dict(pair.split("=", 1) for name, rest in steps if name == "ENV" for pair in rest.split() if "=" in pair)
+    of_server = {name: value for name, value in said.items() if name.startswith("SGL_LITE")}
+    environment = os.environ | of_server | {"SGL_LITE_SERVE_PORT": port, "PYTHONPATH": str(site)}
+    environment |= {"NUMBA_CACHE_DIR": str(home / "numba"), "HF_HOME": str(home), "SGL_LITE_API_KEY": "secret"}
+    main = "import sgl_lite.cli as c, sys; assert c.__file__.startswith(sys.argv[1]); c.main(sys.argv[2:])"
+    check = json.loads(dict(steps)["HEALTHCHECK"].partition("CMD ")[2])
+    check = [sys.executable, *(word.replace("8000", port) for word in check[1:])]
+    with subprocess.Popen([sys.executable, "-c", main, str(site), "serve"], env=environment, cwd=home) as server:
+        try:
+            until = time.monotonic() + 500
+            while subprocess.run(check, capture_output=True, timeout=60).returncode:
+                assert server.poll() is None and time.monotonic() < until
+                time.sleep(1)
+        finally:
+            server.terminate()
+    assert server.returncode in (0, -signal.SIGTERM)
 
 
 def test_it_installs_the_pinned_torch() -> None:

@@ -45,8 +45,9 @@ def test_stopping_under_load(server: tuple[subprocess.Popen[bytes], str]) -> Non
     seen = Seen()
 
     async def stop_in_the_middle() -> float:
-        running = asyncio.ensure_future(load(url, 120, seen, STREAMS))
-        await asyncio.sleep(3)
+        running = asyncio.ensure_future(load(url, 300, seen, STREAMS))
+        while seen.finished < 20:
+            await asyncio.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         begun = time.monotonic()
         await asyncio.to_thread(process.wait, 60)
