@@ -20,6 +20,7 @@ def test_the_embedded_model() -> None:
     assert {"a constraint", "a long prompt, in chunks"} <= {part.what for part in parts}
 
 
+@pytest.mark.slow
 def test_a_model_that_sees(tmp_path: Path) -> None:
     write_family(FAMILIES["llava"], tmp_path)
     config = EngineConfig(model_path=str(tmp_path), **SMALL)  # type: ignore[arg-type]
