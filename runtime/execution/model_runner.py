@@ -96,10 +96,11 @@ class ModelRunner:
         assert self._vision is not None
         features = self._vision.encoder.features(images.images, upcoming)
         self._vision.encoder.stats.image_tokens_computed += len(images.rows)
-        embeddings = images.put(self._module.get_input_embeddings()(forward.input_ids), features)
         if self.decoder is not None:
+            embeddings = images.put(self.decoder.embed(forward.input_ids[0])[None], features)
             positions, rows = forward.position_ids, forward.logit_rows
             return self.decoder.forward(forward.input_ids, positions, rows, step, embeddings[0]).float()
+        embeddings = images.put(self._module.get_input_embeddings()(forward.input_ids), features)
         deep = images.deep(features, embeddings.dtype)
         extra: dict[str, Any] = {}
         if deep:

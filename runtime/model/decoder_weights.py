@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from runtime.kernels import huge_pages, panels
@@ -30,7 +31,7 @@ class DecoderWeights:
     head: the same without layers.
 
     norms: [layers, 2, hidden]. qkv_bias: float32 [layers, outputs] or [layers, 0]; biases: the same, one a layer or
-    None. embedding [vocab, hidden], final_norm [hidden].
+    None. final_norm [hidden]. num_tokens: of the vocabulary.
     """
 
     def __init__(self, model: Any, in_panels: bool) -> None:
@@ -41,14 +42,23 @@ class DecoderWeights:
         self._tied = head.weight is model.get_decoder().embed_tokens.weight
         stacks = {kind: self._stack([parts(layer) for layer in layers]) for kind, parts in _KINDS.items()}
         self.qkv, self.output, self.gate_up, self.down = stacks.values()
+        self.num_tokens = len(head.weight)
+        laid_out = self._head_in_panels(head) if in_panels else None
         _own_the_rest(model, list(stacks.values()))
-        self.embedding = model.get_decoder().embed_tokens.weight.detach()
+        self.head = head.weight.detach() if laid_out is None else laid_out
+        self._embedding = None if self._tied and in_panels else model.get_decoder().embed_tokens.weight.detach()
         self.final_norm = model.get_decoder().norm.weight.detach()
-        self.head = self._head(head)
         norms = [[layer.input_layernorm.weight, layer.post_attention_layernorm.weight] for layer in layers]
         self.norms = torch.stack([torch.stack([weight.detach() for weight in pair]) for pair in norms])
         self.biases = [_merged_bias(_KINDS["qkv"](layer)) for layer in layers]
         self.qkv_bias = torch.stack([torch.empty(0) if b is None else b.float().cpu() for b in self.biases])
+
+    def embed(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """input_ids [T] -> [T, hidden]. If the head has the same weight in panels, its rows are picked from them."""
+        if self._embedding is not None:
+            return F.embedding(input_ids, self._embedding)
+        words = self.head.unflatten(2, (LANES, -1))
+        return words[input_ids // LANES, :, input_ids % LANES].flatten(1)
 
     def give_back(self) -> None:
         """Give the model its own parameters again, where they were taken away. This object is of no use afterwards."""
@@ -61,8 +71,10 @@ class DecoderWeights:
                 sizes = [linear.out_features for linear in linears]
                 for linear, weight in zip(linears, from_panels(stacked).split(sizes), strict=True):
                     linear.weight = _frozen(weight.clone())
-        if not self._tied:
-            self._model.get_output_embeddings().weight = _frozen(from_panels(self.head)[: len(self.embedding)])
+        head = self._model.get_output_embeddings()
+        head.weight = _frozen(from_panels(self.head)[: self.num_tokens].clone())
+        if self._tied:
+            self._model.get_decoder().embed_tokens.weight = head.weight
 
     def _stack(self, linears: list[list[nn.Linear]]) -> torch.Tensor:
         """Takes the weights of every layer's `linears`, and puts them under each other."""
@@ -83,14 +95,14 @@ class DecoderWeights:
                 begin = end
         return stack
 
-    def _head(self, head: nn.Linear) -> torch.Tensor:
+    def _head_in_panels(self, head: nn.Linear) -> torch.Tensor:
+        """Takes its weight, and the embedding that is the same."""
         weight = head.weight.detach()
-        if not self.in_panels:
-            return weight
         layout = _memory(panels_shape(len(weight), weight.shape[1], weight.dtype), weight)
         to_panels(weight, layout)
-        if not self._tied:
-            head.weight = _frozen(weight.new_empty(0))
+        head.weight = _frozen(weight.new_empty(0))
+        if self._tied:
+            self._model.get_decoder().embed_tokens.weight = head.weight
         return layout
 
 

@@ -20,7 +20,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
@@ -107,7 +106,7 @@ class DenseDecoder:
         # Every weight is copied before any is packed: then the checkpoint's file is no longer mapped into memory.
         weights = self._weights = DecoderWeights(model, in_panels)
         linear = PanelLinear if in_panels else partial(PackedLinear, pack=pack)
-        head = partial(PanelLinear, outputs=len(weights.embedding)) if in_panels else linear
+        head = partial(PanelLinear, outputs=weights.num_tokens) if in_panels else linear
         self._head: Linear = head(weights.head, None)
         self._layers = [_layer(layer, i, weights, linear) for i, layer in enumerate(decoder.layers)]
         self._scalings = np.array([layer.attention.scaling for layer in self._layers])
@@ -156,7 +155,7 @@ class DenseDecoder:
     ) -> torch.Tensor:
         """As `forward`, but what the head would make logits of: [len(rows), width]."""
         ops, epsilon = self._ops, self._epsilon
-        x = F.embedding(input_ids[0], self._weights.embedding) if embeddings is None else embeddings
+        x = self.embed(input_ids[0]) if embeddings is None else embeddings
         cos, sin = self._angles(x, position_ids)
         # Modules are called past their hooks: they have none, and a step makes more than a hundred such calls.
         for layer in self._layers:
@@ -168,6 +167,10 @@ class DenseDecoder:
             x = x[rows]
         return ops.rms_norm(x, self._weights.final_norm, epsilon)
 
+    def embed(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """input_ids [T] -> [T, width]."""
+        return self._weights.embed(input_ids)
+
     def give_back(self) -> None:
         """Let the model have its weights again; the decoder is of no use afterwards."""
         self._weights.give_back()
@@ -178,7 +181,7 @@ class DenseDecoder:
         inner = weights.down.shape[2] * weights.down.shape[3] // cpu_native.LANES if weights.in_panels else 0
         return (
             weights.in_panels
-            and all(width % cpu_native.LANES == 0 for width in (weights.embedding.shape[1], inner))
+            and all(width % cpu_native.LANES == 0 for width in (len(weights.final_norm), inner))
             and self._layers[0].attention.key_dim % cpu_native.HEAD_MULTIPLE == 0
         )
 
@@ -190,7 +193,7 @@ class DenseDecoder:
         position: its index in the text; position_ids: as in `forward`, for rotation.
         """
         weights = self._weights
-        x = weights.embedding[token_id : token_id + 1].to(torch.float32, copy=True)
+        x = self.embed(torch.tensor([token_id])).to(torch.float32, copy=True)
         cos, sin = self._angles(x, position_ids)
         logits = torch.empty(1, weights.head.shape[0] * cpu_native.LANES)
         first = [0 if window is None else max(0, position + 1 - window) for window in self._windows]
@@ -207,7 +210,7 @@ class DenseDecoder:
             array_of(token.values),
             array_of(logits),
         )
-        return logits[:, : weights.embedding.shape[0]]
+        return logits[:, : weights.num_tokens]
 
     def _angles(self, x: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         cos, sin = self._rotary(x, position_ids)
