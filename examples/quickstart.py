@@ -1,7 +1,9 @@
-"""The main job: records from prose, a choice, a batch, and what it cost. Runs on the embedded model, offline."""
+"""The main job: records from prose, a batch, choices, a picture, and what it cost. On the embedded model, offline."""
 
 import time
+from typing import Literal
 
+from PIL import Image, ImageDraw
 from pydantic import BaseModel, Field
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +17,11 @@ class Person(BaseModel):
     job: str = Field(max_length=40)
     city: str = Field(max_length=40)
     married: bool
+
+
+class Shape(BaseModel):
+    shape: Literal["circle", "square", "triangle", "star", "cross", "diamond"]
+    color: Literal["red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "gray", "black", "white"]
 
 
 @sgl.function
@@ -36,6 +43,18 @@ def age(s, text):
     s += sgl.gen("age", dtype=int, max_tokens=8, temperature=0)
 
 
+@sgl.function
+def look(s, picture, question):
+    s += sgl.image(picture)
+    s += f"Question: {question}\nAnswer:" + sgl.gen("answer", max_tokens=12, temperature=0)
+
+
+@sgl.function
+def shapes(s, picture):
+    s += sgl.image(picture) + "List the shapes as a JSON array:"
+    s += sgl.gen("shapes", type=list[Shape], max_tokens=80, temperature=0)
+
+
 TEXTS = [
     "Ada Brown is a 36 year old engineer from Paris. She is married.",
     "My name is Tom Hill, I am 52 years old and I live in Rome. I work as a teacher.",
@@ -46,6 +65,15 @@ TEXTS = [
     "Name: Zoe Park. Age: 70. City: Lisbon. She works as a lawyer.",
     "Max Wood works in Berlin as a baker. He is 38 years old. He is married.",
 ]
+
+
+def drawn() -> Image.Image:
+    """A red circle above a blue square, on white."""
+    picture = Image.new("RGB", (160, 160), "white")
+    pen = ImageDraw.Draw(picture)
+    pen.ellipse((20, 15, 60, 55), fill="red")
+    pen.rectangle((95, 100, 135, 140), fill="blue")
+    return picture
 
 
 def short(person: Person) -> str:
@@ -78,6 +106,15 @@ def main() -> None:
     values = [states[0]["label"].strip(), str(states[1].parsed("age"))]
     console.print(show("A choice and a number", states, ["label", "age"], values, time.perf_counter() - started))
     assert all(isinstance(person, Person) for person in people)
+
+    started, picture = time.perf_counter(), drawn()
+    asked = ["How many shapes are there?", "What color is the circle?"]
+    states = [look(picture, question) for question in asked] + [shapes(picture)]
+    seen = states[2].parsed("shapes")
+    values = [f"{question} {state['answer'].strip()}" for question, state in zip(asked, states, strict=False)]
+    values.append(", ".join(f"{each.color} {each.shape}" for each in seen))
+    console.print(show("A picture", states, ["answer", "answer", "shapes"], values, time.perf_counter() - started))
+    assert all(isinstance(each, Shape) for each in seen)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_example(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [name])
     runpy.run_path(str(FOLDER / name), run_name="__main__")
     assert capsys.readouterr().out
     assert name == "quickstart.py" or len((FOLDER / name).read_text().splitlines()) <= 40

@@ -21,24 +21,24 @@ from runtime.model.demo.words import Dice
 SYSTEM, USER, ASSISTANT, END, IMAGE = "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|image|>"
 
 MIXTURE: tuple[tuple[int, Callable[[Dice], Document]], ...] = (
-    (10, records.extraction),
-    (12, records.plain_extraction),
+    (6, records.extraction),
+    (18, records.plain_extraction),
     (12, records.keyed_extraction),
-    (5, records.several_records),
-    (4, records.shown_by_example),
-    (6, records.one_value),
-    (6, records.invention),
-    (12, questions.about_a_person),
-    (4, questions.about_the_world),
+    (3, records.several_records),
+    (3, records.shown_by_example),
+    (5, records.one_value),
+    (5, records.invention),
+    (10, questions.about_a_person),
+    (5, questions.about_the_world),
     (16, questions.arithmetic),
-    (5, questions.sentiment),
-    (5, questions.subject),
+    (4, questions.sentiment),
+    (6, questions.subject),
     (2, questions.picked),
     (2, questions.enumerated),
     (6, questions.repeated),
     (1, questions.story),
 )
-PICTURES, SHARED_TEXTS = 0.3, 0.1  # shares of the stems that are pictures, and records with several questions
+PICTURES, SHARED_TEXTS = 0.35, 0.2  # shares of the stems that are pictures, and records with several questions
 QUESTIONS_A_PICTURE = 11
 TASKS, TASK_WEIGHTS = [task for _, task in MIXTURE], [weight for weight, _ in MIXTURE]
 SYSTEM_TEXTS = (

@@ -1,7 +1,7 @@
-"""A start from a text model: its tokenizer with a token for pictures, its weights in a Llama that may be larger.
+"""A start from an earlier model: its tokenizer with a token for pictures, its weights in a model that may be larger.
 
-Comes in: the folder of a Llama, such as an earlier embedded model. Goes out: a tokenizer, and a model whose language
-half answers as that Llama does: what is new in it adds nothing at first.
+Comes in: the folder of a Llama or a LLaVA that was trained before. Goes out: a tokenizer, and a model that answers as
+that one does: what is new in it adds nothing at first.
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import LlamaForCausalLM, LlavaForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    LlavaForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
 
 from runtime.model.demo.tokenizer import CHAT_TEMPLATE, IMAGE
 
@@ -19,31 +25,50 @@ from runtime.model.demo.tokenizer import CHAT_TEMPLATE, IMAGE
 def grown_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The text model's tokenizer; the token for a picture comes last, after all that the model knows."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    tokenizer.add_tokens([IMAGE], special_tokens=True)
+    tokenizer.add_tokens([IMAGE], special_tokens=True)  # nothing, where it is known
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
 
 
 @torch.no_grad()
 def grow(model: LlavaForConditionalGeneration, folder: Path) -> None:
-    """Puts the text model's weights into `model`, whose Llama has the same width and heads, and at least its size."""
-    text: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    new: Any = model.model.language_model
-    old: Any = text.model
-    _put(new.embed_tokens, old.embed_tokens)
-    new.norm.weight.copy_(old.norm.weight)
-    for layer in new.layers:
-        layer.self_attn.o_proj.weight.zero_()
-        layer.mlp.down_proj.weight.zero_()
-    for layer, given in zip(new.layers, old.layers, strict=False):
+    """Puts the earlier model's weights into `model`, which has the same widths and heads, and at least its size."""
+    auto = AutoModelForImageTextToText if sees(folder) else AutoModelForCausalLM
+    old: Any = auto.from_pretrained(folder, dtype=torch.float32).model
+    text = old.language_model if sees(folder) else old
+    new: Any = model.model
+    _put(new.language_model.embed_tokens, text.embed_tokens)
+    new.language_model.norm.weight.copy_(text.norm.weight)
+    _grow_layers(new.language_model.layers, text.layers, ("self_attn.o_proj", "mlp.down_proj"))
+    if sees(folder):
+        new.vision_tower.embeddings.load_state_dict(old.vision_tower.embeddings.state_dict())
+        new.multi_modal_projector.load_state_dict(old.multi_modal_projector.state_dict())
+        _grow_layers(
+            new.vision_tower.encoder.layers, old.vision_tower.encoder.layers, ("self_attn.out_proj", "mlp.fc2")
+        )
+
+
+def sees(folder: Path) -> bool:
+    """Whether the model in this folder has a tower."""
+    return hasattr(AutoConfig.from_pretrained(folder), "vision_config")
+
+
+def _grow_layers(new: nn.ModuleList, old: nn.ModuleList, last: tuple[str, str]) -> None:
+    """The old layers' weights in the first of the new ones. `last` names what writes into the stream: nothing new."""
+    for layer in new:
+        for name in last:
+            layer.get_submodule(name).weight.zero_()  # type: ignore[operator]
+    for layer, given in zip(new, old, strict=False):
         for name, module in given.named_modules():
             if isinstance(module, nn.Linear):
                 _put(layer.get_submodule(name), module)
-        layer.input_layernorm.weight.copy_(given.input_layernorm.weight)
-        layer.post_attention_layernorm.weight.copy_(given.post_attention_layernorm.weight)
+            elif hasattr(module, "weight"):
+                layer.get_submodule(name).load_state_dict(module.state_dict())
 
 
-def _put(new: nn.Linear | nn.Embedding, old: nn.Linear | nn.Embedding) -> None:
-    """The old matrix in the corner of the new one."""
+def _put(new: Any, old: nn.Linear | nn.Embedding) -> None:
+    """The old matrix in the corner of the new one; of a bias the beginning."""
     rows, columns = old.weight.shape
     new.weight[:rows, :columns].copy_(old.weight)
+    if isinstance(old, nn.Linear) and old.bias is not None:
+        new.bias[:rows].copy_(old.bias)

@@ -1,5 +1,8 @@
 """What each patch of a picture shows: labels that teach the tower to see before there are words for it.
 
+Patches of a shape also say what follows from the whole scene: its place in the order, how many are like it. So most
+questions become one look at the right patch.
+
 Comes in: scenes. Goes out: pixels, class numbers for every patch, and the loss of a head that guesses them. The head
 is thrown away after training.
 """
@@ -15,15 +18,26 @@ from torch import nn
 from torch.nn import functional
 
 from runtime.model.demo.network import GRID, IMAGE_SIZE
-from runtime.model.demo.scenes import COLOURS, SHAPES, Scene, paint
+from runtime.model.demo.picture_tasks import extreme, in_order
+from runtime.model.demo.scenes import COLOURS, PLACES, SHAPES, Scene, Thing, paint
 
-CLASSES = {
+CLASSES = {  # class 0 is a patch without
     "shape": len(SHAPES) + 1,
     "colour": len(COLOURS) + 1,
-    "size": 4,  # nothing, small, in between, large
+    "size": 4,  # small, in between, large
+    "place": len(PLACES) + 2,  # the last: close to another ninth
+    "rank": 10,  # among the scene's shapes in the order in which one reads
+    "extreme": 4,  # the smallest, neither, the biggest
+    "same shape": 10,  # how many shapes there are of this shape, of this colour, of both
+    "same colour": 10,
+    "same look": 10,
     "centre": 2,
     "digit": 11,
+    "all": 11,  # how many shapes the scene has, and one: every patch knows
 }
+LOOKS = 9  # kinds that are the same all over a shape: the first ones
+KINDS = list(CLASSES)
+SHAPE_WEIGHT = 4.0  # shapes are the hardest to tell
 DIGIT_ADVANCE = 0.79  # from one digit of a number to the next, in heights of a digit
 
 
@@ -46,17 +60,34 @@ def _label(grid: np.ndarray, scene: Scene) -> None:
     """Fills `grid` [GRID, GRID, kinds]."""
     across, down = scene.width / scene.shorter, scene.height / scene.shorter
     middles = (np.arange(GRID) + 0.5) / GRID
-    for thing in scene.things:
-        sizes = {"small": 1, None: 2, "large": 3}
-        look = (SHAPES.index(thing.shape) + 1, list(COLOURS).index(thing.colour) + 1, sizes[thing.size])
+    things = in_order(scene)
+    for rank, thing in enumerate(things, start=1):
+        look = _look(scene, thing, rank)
         far = np.hypot(middles[None, :] * across - thing.x, middles[:, None] * down - thing.y)
-        grid[far < 0.9 * thing.radius, :3] = look
-        grid[_patch(thing.y, down), _patch(thing.x, across), :4] = (*look, 1)
+        grid[far < 0.9 * thing.radius, :LOOKS] = look
+        grid[_patch(thing.y, down), _patch(thing.x, across), : LOOKS + 1] = (*look, 1)
+    grid[..., KINDS.index("all")] = len(things) + 1
     if scene.number:
         number = scene.number
         for place, digit in enumerate(number.text):
             x = number.x + (place - (len(number.text) - 1) / 2) * DIGIT_ADVANCE * number.height
-            grid[_patch(number.y, down), _patch(x, across), 4] = int(digit) + 1
+            grid[_patch(number.y, down), _patch(x, across), KINDS.index("digit")] = int(digit) + 1
+
+
+def _look(scene: Scene, thing: Thing, rank: int) -> tuple[int, ...]:
+    """The classes of the first `LOOKS` kinds for the patches of this shape."""
+    place, things = scene.place(thing), scene.things
+    return (
+        SHAPES.index(thing.shape) + 1,
+        list(COLOURS).index(thing.colour) + 1,
+        {"small": 1, None: 2, "large": 3}[thing.size],
+        PLACES.index(place) + 1 if place else len(PLACES) + 1,
+        rank,
+        3 if extreme(scene, 1) is thing else 1 if extreme(scene, -1) is thing else 2,
+        sum(other.shape == thing.shape for other in things),
+        sum(other.colour == thing.colour for other in things),
+        sum((other.shape, other.colour) == (thing.shape, thing.colour) for other in things),
+    )
 
 
 def _patch(at: float, side: float) -> int:
@@ -78,6 +109,7 @@ class PatchHead(nn.Linear):
             wanted = labels[..., kind].flatten()
             each = functional.cross_entropy(guess, wanted, reduction="none")
             there = wanted > 0
-            total = total + each.mean() + each[there].sum() / there.sum().clamp(min=1)
+            weight = SHAPE_WEIGHT if KINDS[kind] == "shape" else 1.0
+            total = total + weight * (each.mean() + each[there].sum() / there.sum().clamp(min=1))
             shares.append((guess.argmax(-1) == wanted)[there].float().mean())
         return total / (2 * len(CLASSES)), torch.stack(shares)

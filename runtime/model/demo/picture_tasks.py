@@ -279,7 +279,7 @@ WEIGHTS = Counter(
         "yes or no": 3,
         "descriptions": 2,
         "JSON": 3,
-        "JSON of all shapes": 1,
+        "JSON of all shapes": 2,
     }
 )
 

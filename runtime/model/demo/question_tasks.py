@@ -103,12 +103,13 @@ def about_the_world(dice: Dice) -> Document:
 
 
 def arithmetic(dice: Dice) -> Document:
-    """Sums and differences up to 20, products up to 10. A pair of numbers belongs to one split."""
+    """Sums and differences up to 20, products up to 10 * 10: learned by heart, so both splits ask the same."""
     sign = dice.pick("++--*")
     limit = 10 if sign == "*" else 20
-    pair = dice.own(lambda: f"{dice.number(0, limit)} {sign} {dice.number(0, limit)}")
-    one, _, other = pair.split()
-    result = {"+": int(one) + int(other), "-": int(one) - int(other), "*": int(one) * int(other)}[sign]
+    one, other = dice.number(0, limit), dice.number(0, limit)
+    if sign == "-":
+        one, other = max(one, other), min(one, other)
+    pair, result = f"{one} {sign} {other}", {"+": one + other, "-": one - other, "*": one * other}[sign]
     verb = {"+": "plus", "-": "minus", "*": "times"}[sign]
     question = dice.pick([f"What is {pair}?", f"What is {pair}?", f"What is {one} {verb} {other}?"])
     if dice.chance(0.4):

@@ -133,9 +133,9 @@ def about_one_record(dice: Dice) -> Stem:
 
 
 def several_records(dice: Dice) -> Document:
-    """Two to six records of one kind, as an array."""
+    """Two to four records of one kind, as an array."""
     kind = dice.pick(KINDS)
-    records = [draw_record(dice, kind, most_extras=1) for _ in range(dice.pick([2, 2, 3, 3, 4, 6]))]
+    records = [draw_record(dice, kind, most_extras=1) for _ in range(dice.pick([2, 2, 2, 3, 3, 4]))]
     text = dice.pick([" ", "\n"]).join(record.text for record in records)
     prompt = dice.pick(
         [

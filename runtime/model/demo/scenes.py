@@ -37,7 +37,7 @@ BACKGROUNDS: dict[str, tuple[Rgb, ...]] = {
 }
 TOO_NEAR = {"white": ("white",), "light": ("white",), "black": ("black",)}  # colours not to be told from a background
 PLACES = ("top left", "top", "top right", "left", "center", "right", "bottom left", "bottom", "bottom right")
-SMALL, LARGE = (0.075, 0.1), (0.13, 0.165)  # radius in shares of the shorter side; what lies between has no name
+SMALL, LARGE = (0.09, 0.11), (0.135, 0.165)  # radius in shares of the shorter side; what lies between has no name
 
 
 @dataclass(frozen=True, slots=True)

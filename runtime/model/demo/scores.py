@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoTokenizer,
@@ -29,6 +28,7 @@ from runtime.model.demo import question_tasks as questions
 from runtime.model.demo import record_tasks as records
 from runtime.model.demo.data import IMAGE, of_picture_task, of_task
 from runtime.model.demo.document import Document
+from runtime.model.demo.growth import sees
 from runtime.model.demo.network import IMAGE_TOKENS
 from runtime.model.demo.patch_labels import pixels_of
 from runtime.model.demo.words import Dice
@@ -42,7 +42,7 @@ SCORED: dict[str, Callable[[Dice], Document]] = {
     "questions about a text": questions.about_a_person,
     "sentiment": questions.sentiment,
     "subjects": questions.subject,
-    "arithmetic": questions.arithmetic,
+    "arithmetic (seen in training)": questions.arithmetic,
     "copies": questions.repeated,
     "facts (seen in training)": questions.about_the_world,
 }
@@ -64,8 +64,7 @@ class Score:
 
 def load_model(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A saved model, one that sees or one that does not, in float32, and its tokenizer."""
-    sees = hasattr(AutoConfig.from_pretrained(folder), "vision_config")
-    auto = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    auto = AutoModelForImageTextToText if sees(folder) else AutoModelForCausalLM
     model: Any = auto.from_pretrained(folder, dtype=torch.float32)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer

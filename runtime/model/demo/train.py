@@ -41,7 +41,7 @@ from runtime.model.demo.tokenizer import learn_tokenizer
 from runtime.model.demo.words import Dice
 
 TOWER_FACTOR = 0.6  # of the learning rate, for the tower once the answers are learned
-LOOK_PICTURES, LOOK_BATCH = 80_000, 64  # pictures that the tower sees before the first answer, and in one step
+LOOK_PICTURES, LOOK_BATCH = 60_000, 64  # pictures that the tower sees before the first answer, and in one step
 BATCHES_A_STEP = {"cpu": 2, "cuda": 4}
 FIRST_LENGTH, ALL_LENGTHS_FROM = 64, 8_000_000  # the longest document at first, and the tokens until all are read
 STREAM_STEPS = 50  # steps that read one stream of documents: a resumed training begins a new one

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
+LETTERS = "aaaeeeeiiioooubcdfghjklmnpqrstvwxyz" * 4 + "áäçéèêíñóöøúüß"
 HELD_OUT_SHARE = 8  # one value in eight is kept for the scores
 
 
@@ -78,7 +79,9 @@ class Dice:
 
 
 def made_up_word(dice: Dice, syllables: int) -> str:
-    """A pronounceable word: "Branio", "Theckal"."""
+    """A pronounceable word: "Branio", "Theckal"; one in five of any letters, so that not only such are copied."""
+    if dice.chance(0.2):
+        return "".join(dice.pick(LETTERS) for _ in range(dice.number(2, 3 * syllables + 2))).capitalize()
     parts = [
         dice.pick(LISTS["onsets"]) + dice.pick(LISTS["nuclei"]) + dice.pick(LISTS["codas"]) for _ in range(syllables)
     ]
