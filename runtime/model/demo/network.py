@@ -27,7 +27,7 @@ IMAGE_SIZE = 96  # pixels a side that the tower sees
 PATCH_SIZE = 12
 GRID = IMAGE_SIZE // PATCH_SIZE  # patches a side
 IMAGE_TOKENS = GRID**2
-TOWER_WIDTH = 192
+TOWER_WIDTH, TOWER_LAYERS = 192, 6
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
@@ -42,7 +42,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGenerati
         patch_size=PATCH_SIZE,
         hidden_size=TOWER_WIDTH,
         intermediate_size=512,
-        num_hidden_layers=6,
+        num_hidden_layers=TOWER_LAYERS,
         num_attention_heads=3,
         vision_use_head=False,  # type: ignore[call-arg]  # read from the configuration's other keys
     )
@@ -78,7 +78,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGenerati
 
 
 @torch.no_grad()
-def begin_to_see(embeddings: torch.nn.Module) -> None:
+def begin_to_see(embeddings: Any) -> None:
     """Gives a new tower eyes that are not random: it then learns where things are in half the pictures.
 
     Patches are embedded by the lowest frequencies of their cosine transform (DCT-II), positions as sines and cosines

@@ -67,7 +67,7 @@ def test_held_out_names_are_never_trained_on() -> None:
     assert len(parts[1]) > 100
 
 
-def test_sums_are_right_and_split_by_their_numbers() -> None:
+def test_sums_are_right() -> None:
     for held_out in (False, True):
         source = dice(4, held_out)
         for _ in range(200):
@@ -77,8 +77,6 @@ def test_sums_are_right_and_split_by_their_numbers() -> None:
             sign = next(sign for sign in ("+", "-", "*", "plus", "minus", "times") if f" {sign} " in document.prompt)
             result = one + other if sign in "+plus" else one - other if sign in "-minus" else one * other
             assert int(document.answer) == result
-            symbol = {"plus": "+", "minus": "-", "times": "*"}.get(sign, sign)
-            assert source.belongs(f"{one} {symbol} {other}")
 
 
 def test_a_question_about_a_person_is_answered_by_the_text() -> None:

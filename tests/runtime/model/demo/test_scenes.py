@@ -12,7 +12,7 @@ from PIL import Image
 from runtime.model.demo import picture_tasks as pictures
 from runtime.model.demo.data import of_picture_task
 from runtime.model.demo.patch_labels import CLASSES, labels_of
-from runtime.model.demo.scenes import COLOURS, SHAPES, Scene, Thing, draw_scene, paint
+from runtime.model.demo.scenes import COLOURS, PLACES, SHAPES, Scene, Thing, draw_scene, paint
 from runtime.model.demo.words import Dice
 
 
@@ -110,8 +110,23 @@ def test_labels_mark_the_patches_of_a_shape() -> None:
     labels = labels_of([scene_of(thing("star", "blue", 0.5, 0.25, 0.165))])
     assert labels.shape == (1, 64, len(CLASSES))
     grid = labels.view(8, 8, len(CLASSES))
-    assert grid[2, 4].tolist() == [SHAPES.index("star") + 1, list(COLOURS).index("blue") + 1, 3, 1, 0]
-    assert grid[5:].sum() == 0
+    look = [SHAPES.index("star") + 1, list(COLOURS).index("blue") + 1, 3]
+    assert grid[2, 4].tolist() == [*look, PLACES.index("top") + 1, 1, 2, 1, 1, 1, 1, 0, 2]
+    assert (grid[5:, :, :-1] == 0).all()
+    assert (grid[..., -1] == 2).all()
+
+
+def test_labels_count_what_is_alike() -> None:
+    things = [
+        thing("star", "blue", 0.2, 0.2, 0.1),
+        thing("star", "red", 0.8, 0.2, 0.15),
+        thing("cross", "red", 0.5, 0.8, 0.1),
+    ]
+    grid = labels_of([scene_of(*things)]).view(8, 8, len(CLASSES))
+    kinds = [list(CLASSES).index(kind) for kind in ("rank", "extreme", "same shape", "same colour", "same look")]
+    assert grid[1, 1, kinds].tolist() == [1, 2, 2, 1, 1]
+    assert grid[1, 6, kinds].tolist() == [2, 3, 2, 2, 1]
+    assert grid[6, 4, kinds].tolist() == [3, 2, 1, 2, 1]
 
 
 def test_a_scene_of_another_size_keeps_its_content() -> None:

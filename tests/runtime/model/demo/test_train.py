@@ -10,13 +10,14 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlamaConfig, LlamaForCausalLM
 
+from runtime.model.demo import network
 from runtime.model.demo import train as training
 from runtime.model.demo.checkpoint import Progress
 from runtime.model.demo.data import of_picture_task, stems
 from runtime.model.demo.growth import grow, grown_tokenizer
 from runtime.model.demo.network import GRID, IMAGE_TOKENS, new_model, new_processor, short_row_attention, tower_states
 from runtime.model.demo.optimiser import PEAK_RATE, WARM_UP_STEPS, Optimiser, learning_rate
-from runtime.model.demo.patch_labels import PatchHead, pixels_of
+from runtime.model.demo.patch_labels import CLASSES, PatchHead, pixels_of
 from runtime.model.demo.picture_tasks import QUESTIONS
 from runtime.model.demo.scenes import paint
 from runtime.model.demo.scores import Score, answers
@@ -70,7 +71,7 @@ def test_pixels_and_states_are_those_of_transformers() -> None:
 
 def test_the_head_counts_what_it_guesses_right() -> None:
     head = PatchHead(8)
-    labels = torch.zeros(1, GRID**2, 5, dtype=torch.int64)
+    labels = torch.zeros(1, GRID**2, len(CLASSES), dtype=torch.int64)
     labels[0, 3, 0] = 2
     with torch.no_grad():
         head.weight.zero_()
@@ -134,7 +135,7 @@ def test_the_card_states_scores_and_figures(tmp_path: Path, short: None, monkeyp
     card = (out / "README.md").read_text()
     assert "| records | 3 | 4 | 75.0% |" in card
     assert "12 steps over 3,456 tokens" in card
-    assert "--start TEXT_MODEL" in card
+    assert "--start SMALLER" in card
 
 
 def test_a_grown_model_answers_as_the_text_model_did(tmp_path: Path) -> None:
@@ -159,3 +160,27 @@ def test_a_grown_model_answers_as_the_text_model_did(tmp_path: Path) -> None:
     with torch.inference_mode():
         ours = model(input_ids=ids).logits[..., : len(tokenizer())]
         torch.testing.assert_close(ours, text(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_grows_out_of_a_smaller_one_that_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(network, "TOWER_LAYERS", 2)
+    small = new_model(tokenizer()).float().eval()
+    small.save_pretrained(tmp_path)
+    monkeypatch.undo()
+    model = new_model(tokenizer()).float().eval()
+    grow(model, tmp_path)
+    scenes = [stem.scene for stem in islice(stems("grown"), 20) if stem.scene]
+    with torch.inference_mode():
+        states = [tower_states(each, pixels_of(scenes)) for each in (small, model)]
+        ids = torch.randint(8, 1000, (2, 20))
+        torch.testing.assert_close(model(input_ids=ids).logits, small(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(*states, atol=1e-4, rtol=1e-4)
+
+
+def test_a_bfloat16_model_turns_tokens_as_the_loaded_one_does(tmp_path: Path) -> None:
+    model = new_model(tokenizer())
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForImageTextToText.from_pretrained(tmp_path, dtype=torch.float32)
+    frequencies = [each.model.language_model.rotary_emb.inv_freq for each in (model, loaded)]
+    assert torch.equal(*frequencies)

@@ -8,18 +8,19 @@ import sys
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+from transformers import AutoProcessor, LlavaForConditionalGeneration
 
 from runtime.model.demo import PATH
 from runtime.model.demo.document import Document
 from runtime.model.demo.scores import answers, measure
 
-TOKENIZER = AutoTokenizer.from_pretrained(PATH)
+PROCESSOR = AutoProcessor.from_pretrained(PATH)
+TOKENIZER = PROCESSOR.tokenizer
 
 
 @pytest.fixture(scope="module")
-def model() -> LlamaForCausalLM:
-    return AutoModelForCausalLM.from_pretrained(PATH, dtype=torch.float32)
+def model() -> LlavaForConditionalGeneration:
+    return LlavaForConditionalGeneration.from_pretrained(PATH, dtype=torch.float32)
 
 
 def test_all_files_are_there_and_small() -> None:
@@ -29,19 +30,22 @@ def test_all_files_are_there_and_small() -> None:
         "config.json",
         "generation_config.json",
         "model.safetensors",
+        "processor_config.json",
         "tokenizer.json",
         "tokenizer_config.json",
     }
-    assert sum(files.values()) < 12_000_000
+    assert files["model.safetensors"] <= 16_000_000
+    assert sum(files.values()) < 20_000_000
 
 
-def test_it_is_a_llama_in_bfloat16_with_tied_embeddings(model: LlamaForCausalLM) -> None:
+def test_it_is_a_llava_in_bfloat16_with_tied_embeddings(model: LlavaForConditionalGeneration) -> None:
     config = json.loads((PATH / "config.json").read_text())
-    assert config["architectures"] == ["LlamaForCausalLM"]
+    assert config["architectures"] == ["LlavaForConditionalGeneration"]
     assert config["dtype"] == "bfloat16"
-    assert config["num_key_value_heads"] < config["num_attention_heads"]
+    assert config["vision_config"]["model_type"] == "siglip_vision_model"
+    assert config["text_config"]["num_key_value_heads"] < config["text_config"]["num_attention_heads"]
     assert model.lm_head.weight is model.get_input_embeddings().weight
-    assert config["vocab_size"] == len(TOKENIZER)
+    assert config["text_config"]["vocab_size"] == len(TOKENIZER)
     generation = json.loads((PATH / "generation_config.json").read_text())
     assert generation["eos_token_id"] == TOKENIZER.eos_token_id
 
@@ -64,12 +68,12 @@ def test_the_path_is_known_without_torch() -> None:
         ),
     ],
 )
-def test_it_extracts_records(model: LlamaForCausalLM, prompt: str, expected: dict[str, object]) -> None:
+def test_it_extracts_records(model: LlavaForConditionalGeneration, prompt: str, expected: dict[str, object]) -> None:
     (answer,) = answers(model, TOKENIZER, [Document("", prompt, "")])
     assert json.loads(answer) == expected
 
 
-def test_it_answers_questions_and_sorts_reviews(model: LlamaForCausalLM) -> None:
+def test_it_answers_questions_and_sorts_reviews(model: LlavaForConditionalGeneration) -> None:
     asked = {
         "Review: The film was great. I love it.\nSentiment:": "positive",
         "Review: The soup is awful. Never again.\nSentiment:": "negative",
@@ -83,14 +87,14 @@ def test_it_answers_questions_and_sorts_reviews(model: LlamaForCausalLM) -> None
     assert sum(right) >= 4, given
 
 
-def test_it_makes_up_profiles_of_whom_the_prompt_names(model: LlamaForCausalLM) -> None:
+def test_it_makes_up_profiles_of_whom_the_prompt_names(model: LlavaForConditionalGeneration) -> None:
     names = ["Ada", "Alan", "Mia", "Tom Hill"]
     given = answers(model, TOKENIZER, [Document("", f"Generate profile for {name}:", "") for name in names])
     named = [json.loads(answer)["name"] for answer in given]
     assert sum(map(str.__eq__, named, names)) >= 3, named
 
 
-def test_it_chats(model: LlamaForCausalLM) -> None:
+def test_it_chats(model: LlavaForConditionalGeneration) -> None:
     messages = [
         {"role": "user", "content": "My name is Zed and I live in Rome."},
         {"role": "assistant", "content": "Nice to meet you, Zed!"},
@@ -102,7 +106,7 @@ def test_it_chats(model: LlamaForCausalLM) -> None:
 
 
 @pytest.mark.slow
-def test_the_card_states_the_scores(model: LlamaForCausalLM) -> None:
+def test_the_card_states_the_scores(model: LlavaForConditionalGeneration) -> None:
     card = (PATH / "README.md").read_text()
     for score in measure(model, TOKENIZER, count=40):
         (row,) = (line for line in card.splitlines() if line.startswith(f"| {score.task} |"))
