@@ -43,6 +43,14 @@ class EncodedStem:
         """Tokens of the longest document, its stem with it."""
         return len(self.prompt) + max(len(ids) for ids, _ in self.branches)
 
+    def fitted(self, width: int) -> EncodedStem:
+        """The stem with as many of its branches as fit a row of `width`, one at least: so rows are full."""
+        kept, length = 0, len(self.prompt)
+        while kept < len(self.branches) and (not kept or length + len(self.branches[kept][0]) <= width):
+            length += len(self.branches[kept][0])
+            kept += 1
+        return EncodedStem(replace(self.stem, branches=self.stem.branches[:kept]), self.prompt, self.branches[:kept])
+
 
 @dataclass(slots=True)
 class Batch:
@@ -101,7 +109,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, stems: Iterable[Stem], longest: 
     waiting: dict[int, list[EncodedStem]] = {width: [] for width in WIDTHS}
     source = iter(stems)
     while drawn := list(islice(source, ENCODED_AT_ONCE)):
-        for stem in encode(tokenizer, drawn):
+        for stem in (each.fitted(WIDTHS[0]) for each in encode(tokenizer, drawn)):
             if stem.longest > longest or stem.length > WIDTHS[-1]:
                 continue
             width = next(width for width in WIDTHS if stem.length <= width)

@@ -31,7 +31,8 @@ def drawn(seed: str, count: int, longest: int = WIDTHS[-1]) -> list[Batch]:
 def test_every_document_is_in_one_batch_and_learns_its_answer() -> None:
     source = list(islice(stems("all"), 150))
     made = list(batches(tokenizer(), source))
-    expected = sorted(f"{each.prompt} -> {each.answer}" for stem in source for each in stem.branches)
+    fitted = [each.fitted(WIDTHS[0]).stem for each in encode(tokenizer(), source)]
+    expected = sorted(f"{each.prompt} -> {each.answer}" for stem in fitted for each in stem.branches)
     assert sorted(f"{each.prompt} -> {each.answer}" for batch in made for each in batch.documents) == expected
     for batch in made:
         assert batch.ids.numel() <= BATCH_TOKENS
@@ -39,6 +40,18 @@ def test_every_document_is_in_one_batch_and_learns_its_answer() -> None:
             learned = batch.ids[(batch.branch == number) & batch.is_answer].tolist()
             assert tokenizer().decode(learned) == document.answer + tokenizer().eos_token
         assert not batch.is_answer[batch.stem < 0].any()
+
+
+def test_a_stem_asks_as_much_as_fits_a_row() -> None:
+    source = list(islice(stems("fitted"), 60))
+    for stem in encode(tokenizer(), source):
+        fitted = stem.fitted(WIDTHS[0])
+        kept = len(fitted.branches)
+        assert fitted.branches == stem.branches[:kept]
+        assert fitted.stem.branches == stem.stem.branches[:kept]
+        assert kept == 1 or fitted.length <= WIDTHS[0]
+        if kept < len(stem.branches):
+            assert fitted.length + len(stem.branches[kept][0]) > WIDTHS[0]
 
 
 def test_the_same_stems_give_the_same_batches() -> None:
