@@ -22,23 +22,23 @@ SYSTEM, USER, ASSISTANT, END, IMAGE = "<|system|>", "<|user|>", "<|assistant|>",
 
 MIXTURE: tuple[tuple[int, Callable[[Dice], Document]], ...] = (
     (6, records.extraction),
-    (18, records.plain_extraction),
-    (12, records.keyed_extraction),
-    (3, records.several_records),
-    (3, records.shown_by_example),
-    (5, records.one_value),
-    (5, records.invention),
-    (10, questions.about_a_person),
-    (5, questions.about_the_world),
-    (16, questions.arithmetic),
+    (24, records.plain_extraction),
+    (10, records.keyed_extraction),
+    (2, records.several_records),
+    (2, records.shown_by_example),
+    (4, records.one_value),
+    (4, records.invention),
+    (8, questions.about_a_person),
     (4, questions.sentiment),
     (6, questions.subject),
-    (2, questions.picked),
-    (2, questions.enumerated),
-    (6, questions.repeated),
+    (1, questions.picked),
+    (1, questions.enumerated),
+    (8, questions.repeated),
     (1, questions.story),
 )
-PICTURES, SHARED_TEXTS = 0.35, 0.2  # shares of the stems that are pictures, and records with several questions
+BY_HEART = (questions.arithmetic, questions.arithmetic, questions.about_the_world)
+PICTURES, SHARED_TEXTS, FACTS = 0.34, 0.2, 0.05  # shares of the stems: pictures, records and facts, with many questions
+FACTS_AT_ONCE = 15
 QUESTIONS_A_PICTURE = 11
 TASKS, TASK_WEIGHTS = [task for _, task in MIXTURE], [weight for weight, _ in MIXTURE]
 SYSTEM_TEXTS = (
@@ -68,6 +68,8 @@ def stems(seed: str, *, held_out: bool = False) -> Iterator[Stem]:
             yield picture(dice)
         elif drawn < PICTURES + SHARED_TEXTS:
             yield records.about_one_record(dice)
+        elif drawn < PICTURES + SHARED_TEXTS + FACTS:
+            yield Stem("", tuple(dice.pick(BY_HEART)(dice) for _ in range(FACTS_AT_ONCE)))
         else:
             yield Stem("", (_document(dice),))
 
@@ -82,7 +84,8 @@ def documents(seed: str, *, held_out: bool = False) -> Iterator[Document]:
 def _document(dice: Dice) -> Document:
     if dice.chance(0.04):
         return dialogue(dice)
-    document = dice.rng.choices(TASKS, TASK_WEIGHTS)[0](dice)
+    task = dice.pick(BY_HEART) if dice.chance(0.05) else dice.rng.choices(TASKS, TASK_WEIGHTS)[0]
+    document = task(dice)
     return as_chat(dice, document) if dice.chance(0.3) else document
 
 

@@ -68,7 +68,7 @@ def fields_of(template: str) -> set[str]:
     return names - WORDS
 
 
-def draw_record(dice: Dice, kind: Kind | None = None, most_extras: int = 4) -> Record:
+def draw_record(dice: Dice, kind: Kind | None = None, most_extras: int = 3) -> Record:
     """A new record: one lead sentence, then up to `most_extras` others, each telling what was not told yet."""
     kind = kind or dice.pick(KINDS)
     facts = kind.draw(dice)

@@ -78,9 +78,23 @@ class Dice:
                 return value
 
 
+KNOWN = [
+    word
+    for name in ("first names", "last names", "cities", "things", "jobs", "hobbies", "topics")
+    for word in LISTS[name]
+    if word.isalpha()
+]
+
+
 def made_up_word(dice: Dice, syllables: int) -> str:
-    """A pronounceable word: "Branio", "Theckal"; one in five of any letters, so that not only such are copied."""
-    if dice.chance(0.2):
+    """A pronounceable word: "Branio", "Theckal". So that not only such are copied, three in ten are others:
+
+    of any letters, or a piece of one known word and a piece of another: "Lamprid".
+    """
+    if dice.chance(0.15):
+        begin, end = (dice.own(lambda: dice.pick(KNOWN)) for _ in range(2))
+        return (begin[: dice.number(1, 5)] + end[-dice.number(1, 5) :]).lower().capitalize()
+    if dice.chance(0.15):
         return "".join(dice.pick(LETTERS) for _ in range(dice.number(2, 3 * syllables + 2))).capitalize()
     parts = [
         dice.pick(LISTS["onsets"]) + dice.pick(LISTS["nuclei"]) + dice.pick(LISTS["codas"]) for _ in range(syllables)
