@@ -6,6 +6,8 @@ that one does: what is new in it adds nothing at first.
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +21,63 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from runtime.model.demo.picture_tasks import PLURALS
+from runtime.model.demo.scenes import COLOURS, SHAPES
 from runtime.model.demo.tokenizer import CHAT_TEMPLATE, IMAGE
+
+WORDS_OF_PICTURES = (
+    *(SHAPES + tuple(PLURALS.values()) + tuple(COLOURS)),
+    *("shape", "shapes", "size", "small", "large", "smallest", "biggest", "largest", "position", "place", "colors"),
+    *("top", "bottom", "left", "right", "center", "above", "below", "many", "there", "see", "picture", "image"),
+    *("Describe", "number", "count", "assistant"),
+)
 
 
 def grown_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The text model's tokenizer; the token for a picture comes last, after all that the model knows."""
+    """The earlier model's tokenizer; the token for a picture and words about pictures come after all that it knows."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     tokenizer.add_tokens([IMAGE], special_tokens=True)  # nothing, where it is known
     tokenizer.chat_template = CHAT_TEMPLATE
-    return tokenizer
+    with tempfile.TemporaryDirectory() as written:
+        tokenizer.save_pretrained(written)
+        path = Path(written) / "tokenizer.json"
+        described = json.loads(path.read_text(encoding="utf-8"))
+        _merge_words(tokenizer, described["model"], len(tokenizer))
+        path.write_text(json.dumps(described, ensure_ascii=False), encoding="utf-8")
+        return PreTrainedTokenizerFast.from_pretrained(written)
+
+
+def _merge_words(tokenizer: PreTrainedTokenizerFast, model: dict[str, Any], next_id: int) -> None:
+    """Adds to the BPE `model` the merges that make each word of pictures, after a space or not, one token."""
+    known = {tuple(merge) for merge in model["merges"]}
+    for word in WORDS_OF_PICTURES:
+        for text in (f" {word}", word):
+            pieces = tokenizer.tokenize(text)
+            while len(pieces) > 1:
+                pair, pieces = (pieces[0], pieces[1]), ["".join(pieces[:2]), *pieces[2:]]
+                if pair not in known:
+                    known.add(pair)
+                    model["merges"].append(list(pair))
+                if pieces[0] not in model["vocab"]:
+                    model["vocab"][pieces[0]] = next_id
+                    next_id += 1
 
 
 @torch.no_grad()
-def grow(model: LlavaForConditionalGeneration, folder: Path) -> None:
-    """Puts the earlier model's weights into `model`, which has the same widths and heads, and at least its size."""
+def grow(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Puts the earlier model's weights into `model`, which has the same widths and heads, and at least its size.
+
+    `tokenizer` is the one that `grown_tokenizer` makes of the folder's.
+    """
     auto = AutoModelForImageTextToText if sees(folder) else AutoModelForCausalLM
     old: Any = auto.from_pretrained(folder, dtype=torch.float32).model
     text = old.language_model if sees(folder) else old
     new: Any = model.model
     _put(new.language_model.embed_tokens, text.embed_tokens)
+    known = PreTrainedTokenizerFast.from_pretrained(folder)
+    for index in range(len(known), len(tokenizer)):  # a new word means what its parts meant together
+        parts = known(tokenizer.decode([index]), add_special_tokens=False)["input_ids"]
+        new.language_model.embed_tokens.weight[index] = text.embed_tokens.weight[parts].mean(0)
     new.language_model.norm.weight.copy_(text.norm.weight)
     _grow_layers(new.language_model.layers, text.layers, ("self_attn.o_proj", "mlp.down_proj"))
     if sees(folder):

@@ -13,10 +13,10 @@ from transformers import LlavaForConditionalGeneration
 
 from runtime.model.demo.batches import Batch
 from runtime.model.demo.network import tower_states
-from runtime.model.demo.patch_labels import PatchHead, labels_of, pixels_of
+from runtime.model.demo.patch_labels import Names, PatchHead, labels_of, pixels_of
 from runtime.model.demo.scenes import Scene
 
-PATCH_SHARE = 0.3  # weight of the patch labels beside the answers
+PATCH_SHARE, NAME_SHARE = 0.3, 0.2  # weights of the patch labels and names beside the answers
 
 
 def look_step(model: LlavaForConditionalGeneration, head: PatchHead, scenes: list[Scene]) -> torch.Tensor:
@@ -27,17 +27,19 @@ def look_step(model: LlavaForConditionalGeneration, head: PatchHead, scenes: lis
     return right
 
 
-def answer_step(model: LlavaForConditionalGeneration, head: PatchHead, batches: list[Batch]) -> float:
+def answer_step(model: LlavaForConditionalGeneration, head: PatchHead, names: Names, batches: list[Batch]) -> float:
     """Adds the gradients of one step; returns the mean loss of an answer token, in nats. Prompts are not learned."""
     total = sum(int(batch.is_answer.sum()) for batch in batches)
     loss_sum = 0.0
     for batch in batches:
-        logits, wanted, states = _answer_logits(model, batch)
+        logits, wanted, seen = _answer_logits(model, batch)
         loss = functional.cross_entropy(logits, wanted, reduction="sum")
         whole = loss / total
-        if states is not None:
-            patches, _ = head.loss(states, labels_of(batch.scenes).to(model.device))
-            whole = whole + PATCH_SHARE / len(batches) * patches
+        if seen is not None:
+            labels = labels_of(batch.scenes).to(model.device)
+            patches, _ = head.loss(seen[0], labels)
+            named = names.loss(seen[1], labels, model.lm_head.weight)
+            whole = whole + (PATCH_SHARE * patches + NAME_SHARE * named) / len(batches)
         whole.backward()
         loss_sum += loss.item()
     return loss_sum / total
@@ -59,15 +61,19 @@ def right_answers(model: LlavaForConditionalGeneration, batches: list[Batch]) ->
 
 def _answer_logits(
     model: LlavaForConditionalGeneration, batch: Batch
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Logits float32 [N, vocabulary] before each answer token, the N tokens, the tower's states if it looked."""
+) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor] | None]:
+    """Logits float32 [N, vocabulary] before each answer token, the N tokens; if it looked, the tower's states and
+
+    what the projector made of them.
+    """
     on_device = batch.to(model.device)
-    language, states = model.model.language_model, None
+    language, seen = model.model.language_model, None
     is_image = on_device.ids == model.config.image_token_id
     embedded = model.get_input_embeddings()(on_device.ids.masked_fill(is_image, 0))
     if batch.scenes:
         states = tower_states(model, pixels_of(batch.scenes).to(model.device, model.dtype))
         rows = model.model.multi_modal_projector(states)
+        seen = states, rows
         embedded = embedded.masked_scatter(is_image[..., None], rows.to(embedded.dtype))
     run = language if torch.is_grad_enabled() else language.forward  # the second is never the compiled one
     hidden = run(
@@ -78,4 +84,4 @@ def _answer_logits(
     ).last_hidden_state
     is_next = on_device.is_answer[:, 1:]
     logits = model.lm_head(hidden[:, :-1][is_next]).float()
-    return logits, on_device.ids[:, 1:][is_next], states
+    return logits, on_device.ids[:, 1:][is_next], seen

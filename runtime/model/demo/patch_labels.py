@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.nn import functional
+from transformers import PreTrainedTokenizerFast
 
 from runtime.model.demo.network import GRID, IMAGE_SIZE
 from runtime.model.demo.picture_tasks import extreme, in_order
@@ -92,6 +93,33 @@ def _look(scene: Scene, thing: Thing, rank: int) -> tuple[int, ...]:
 
 def _patch(at: float, side: float) -> int:
     return min(GRID - 1, max(0, int(at / side * GRID)))
+
+
+class Names:
+    """The words for what a patch shows, as tokens: a patch is to lie near them where the language model reads it.
+
+    So it finds the patch that a question names as it finds a word that came before.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.tokens: dict[int, list[int]] = {}
+        for kind, words in (("shape", SHAPES), ("colour", tuple(COLOURS))):
+            ids = [tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in words]
+            if all(len(each) == 1 for each in ids):
+                self.tokens[KINDS.index(kind)] = [each[0] for each in ids]
+
+    def loss(self, rows: torch.Tensor, labels: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        """The mean loss of a name, in nats. rows: what the projector makes of the patches, [N, patches, width];
+
+        labels as `labels_of` gives them; words: the embeddings of all tokens, [vocabulary, width], left as they are.
+        """
+        near = functional.rms_norm(rows.float(), rows.shape[-1:]).flatten(0, 1)
+        total = torch.zeros((), device=rows.device)
+        for kind, tokens in self.tokens.items():
+            wanted = labels[..., kind].flatten() - 1
+            there = wanted >= 0
+            total = total + functional.cross_entropy(near[there] @ words[tokens].detach().float().T, wanted[there])
+        return total
 
 
 class PatchHead(nn.Linear):

@@ -34,7 +34,7 @@ from runtime.model.demo.growth import grow, grown_tokenizer
 from runtime.model.demo.learning import answer_step, look_step, right_answers
 from runtime.model.demo.network import TOWER_WIDTH, new_model, new_processor, short_row_attention
 from runtime.model.demo.optimiser import Optimiser, learning_rate
-from runtime.model.demo.patch_labels import PatchHead
+from runtime.model.demo.patch_labels import Names, PatchHead
 from runtime.model.demo.scenes import draw_scene
 from runtime.model.demo.scores import load_model, measure
 from runtime.model.demo.tokenizer import learn_tokenizer
@@ -77,8 +77,8 @@ class Training:
         with self.device:
             self.model = new_model(self.tokenizer)
         if plan.start:
-            grow(self.model, plan.start)
-        self.head = PatchHead(TOWER_WIDTH).to(self.device)
+            grow(self.model, self.tokenizer, plan.start)
+        self.head, self.names = PatchHead(TOWER_WIDTH).to(self.device), Names(self.tokenizer)
         inner = self.model.model
         parts = [(inner.language_model, 1.0), (inner.multi_modal_projector, 1.0)]
         self.optimiser = Optimiser([*parts, (inner.vision_tower, TOWER_FACTOR), (self.head, TOWER_FACTOR)])
@@ -143,7 +143,7 @@ class Training:
         return batches(self.tokenizer, stems(f"{self.plan.seed} step {self.progress.steps}"), longest)
 
     def answer(self, step_batches: list[Batch]) -> str:
-        loss = answer_step(self.model, self.head, step_batches)
+        loss = answer_step(self.model, self.head, self.names, step_batches)
         self.optimiser.step(learning_rate(self.progress.steps, self.remaining))
         self.progress.steps += 1
         for batch in step_batches:

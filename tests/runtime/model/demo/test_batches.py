@@ -14,7 +14,7 @@ from runtime.model.demo.document import Document, Stem
 from runtime.model.demo.learning import answer_step, right_answers
 from runtime.model.demo.network import new_model
 from runtime.model.demo.optimiser import Optimiser
-from runtime.model.demo.patch_labels import PatchHead, pixels_of
+from runtime.model.demo.patch_labels import Names, PatchHead, pixels_of
 from tests.runtime.model.demo.tiny import tokenizer
 
 
@@ -102,7 +102,7 @@ def test_steps_lower_the_loss_until_the_answers_are_right() -> None:
     step = list(batches(tokenizer(), [stem]))
     losses = []
     for _ in range(12):
-        losses.append(answer_step(model, head, step))
+        losses.append(answer_step(model, head, Names(tokenizer()), step))
         optimiser.step(3e-3)
     assert losses[-1] < losses[0] / 4
     right, count = right_answers(model, step)

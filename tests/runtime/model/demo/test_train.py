@@ -17,7 +17,7 @@ from runtime.model.demo.data import of_picture_task, stems
 from runtime.model.demo.growth import grow, grown_tokenizer
 from runtime.model.demo.network import GRID, IMAGE_TOKENS, new_model, new_processor, short_row_attention, tower_states
 from runtime.model.demo.optimiser import PEAK_RATE, WARM_UP_STEPS, Optimiser, learning_rate
-from runtime.model.demo.patch_labels import CLASSES, PatchHead, pixels_of
+from runtime.model.demo.patch_labels import CLASSES, Names, PatchHead, pixels_of
 from runtime.model.demo.picture_tasks import QUESTIONS
 from runtime.model.demo.scenes import paint
 from runtime.model.demo.scores import Score, answers
@@ -79,6 +79,20 @@ def test_the_head_counts_what_it_guesses_right() -> None:
         head.bias[2] = 1.0
     _, right = head.loss(torch.randn(1, GRID**2, 8), labels)
     assert right[0] == 1.0
+
+
+def test_a_patch_near_its_names_has_the_lower_loss() -> None:
+    names = Names(tokenizer())
+    kind = list(CLASSES).index("colour")
+    names.tokens = {kind: [10, 11, 12]}
+    words, labels = torch.eye(16), torch.zeros(1, GRID**2, len(CLASSES), dtype=torch.int64)
+    labels[0, 5, kind] = 2  # the second word
+    near, far = torch.zeros(2, 1, GRID**2, 16)
+    near[0, 5, 11], far[0, 5, 10] = 1.0, 1.0
+    losses = [names.loss(rows, labels, words) for rows in (near, far)]
+    expected = functional.cross_entropy(torch.tensor([[0.0, 4.0, 0.0]]), torch.tensor([1]))
+    torch.testing.assert_close(losses[0], expected, atol=1e-3, rtol=0)
+    assert losses[0] < losses[1]
 
 
 @pytest.fixture
@@ -154,8 +168,14 @@ def test_a_grown_model_answers_as_the_text_model_did(tmp_path: Path) -> None:
     tokenizer().save_pretrained(tmp_path)
     known = grown_tokenizer(tmp_path)
     assert known.tokenize("<|image|>Hi")[0] == "<|image|>"
+    assert known.tokenize(" circles diamond") == ["Ġcircles", "Ġdiamond"]
+    text_of = "The circumference of a crossing, said an assistant."
+    assert known.decode(known(text_of)["input_ids"]) == tokenizer().decode(tokenizer()(text_of)["input_ids"])
     model = new_model(known).float().eval()
-    grow(model, tmp_path)
+    grow(model, known, tmp_path)
+    words = model.get_input_embeddings().weight
+    parts = tokenizer()(" diamonds", add_special_tokens=False)["input_ids"]
+    torch.testing.assert_close(words[known.convert_tokens_to_ids("Ġdiamonds")], words[parts].mean(0))
     ids = torch.randint(8, 1000, (2, 20))
     with torch.inference_mode():
         ours = model(input_ids=ids).logits[..., : len(tokenizer())]
@@ -167,14 +187,17 @@ def test_a_model_grows_out_of_a_smaller_one_that_sees(tmp_path: Path, monkeypatc
     monkeypatch.setattr(network, "TOWER_LAYERS", 2)
     small = new_model(tokenizer()).float().eval()
     small.save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
     monkeypatch.undo()
-    model = new_model(tokenizer()).float().eval()
-    grow(model, tmp_path)
+    known = grown_tokenizer(tmp_path)
+    model = new_model(known).float().eval()
+    grow(model, known, tmp_path)
     scenes = [stem.scene for stem in islice(stems("grown"), 20) if stem.scene]
     with torch.inference_mode():
         states = [tower_states(each, pixels_of(scenes)) for each in (small, model)]
         ids = torch.randint(8, 1000, (2, 20))
-        torch.testing.assert_close(model(input_ids=ids).logits, small(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
+        logits = model(input_ids=ids).logits[..., : len(tokenizer())]
+        torch.testing.assert_close(logits, small(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(*states, atol=1e-4, rtol=1e-4)
 
 
