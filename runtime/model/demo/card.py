@@ -49,10 +49,7 @@ as text; an answer must end by itself.
 {rows}
 """
 
-STARTED = """\
-Words and first weights are those of a
-smaller model that the same script made before on one core: its Llama in 78 minutes from documents of the same kinds,
-its tower, of four layers, in 10 minutes from 84,352 pictures. """
+STARTED = "Words and first weights are those of an earlier model of the same script. "
 
 
 def write_card(
@@ -62,7 +59,7 @@ def write_card(
     rows = "\n".join(
         f"| {score.task} | {score.right} | {score.count} | {score.right / score.count:.1%} |" for score in scores
     )
-    given = f" --minutes {progress.seconds / 60:.0f} --seed {seed}" + (" --start SMALLER" if start else "")
+    given = f" --minutes {progress.seconds / 60:.0f} --seed {seed}" + (" --start EARLIER" if start else "")
     text = CARD.format(
         parameters=parameters / 1e6,
         side=IMAGE_SIZE,

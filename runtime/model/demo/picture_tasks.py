@@ -55,6 +55,7 @@ def names_of(scene: Scene, thing: Thing, without: str = "") -> list[str]:
     looks = [(other.shape, other.colour) for other in things]
     if without not in ("colour", "shape") and looks.count((thing.shape, thing.colour)) == 1:
         names.append(f"the {thing.colour} {thing.shape}")
+    names *= 2  # one says what a thing looks like more often than where it is
     places = [scene.place(other) for other in things]
     if without != "place" and all(places) and len(things) > 1 and places.count(scene.place(thing)) == 1:
         names.append(f"the shape at the {scene.place(thing)}")

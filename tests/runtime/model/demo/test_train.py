@@ -149,7 +149,7 @@ def test_the_card_states_scores_and_figures(tmp_path: Path, short: None, monkeyp
     card = (out / "README.md").read_text()
     assert "| records | 3 | 4 | 75.0% |" in card
     assert "12 steps over 3,456 tokens" in card
-    assert "--start SMALLER" in card
+    assert "--start EARLIER" in card
 
 
 def test_a_grown_model_answers_as_the_text_model_did(tmp_path: Path) -> None:
