@@ -142,13 +142,13 @@ def thinking(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 def test_thoughts_over_http(thinking: TestClient) -> None:
-    message = chat(thinking)["message"]
+    message = chat(thinking, min_tokens=8)["message"]
     assert message["content"] == "" and message["reasoning_content"]
-    whole = chat(thinking, separate_reasoning=False)["message"]
+    whole = chat(thinking, min_tokens=8, separate_reasoning=False)["message"]
     assert whole["content"].strip() == message["reasoning_content"] and "reasoning_content" not in whole
     schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "integer"}}}
     assert isinstance(json.loads(chat(thinking, response_format=schema)["message"]["content"]), int)
-    body = {"model": MODEL, "messages": ASK, "max_tokens": 24, "temperature": 0, "stream": True}
+    body = {"model": MODEL, "messages": ASK, "max_tokens": 24, "min_tokens": 8, "temperature": 0, "stream": True}
     deltas = [
         event["choices"][0]["delta"]
         for line in thinking.post(CHAT, json=body).text.splitlines()

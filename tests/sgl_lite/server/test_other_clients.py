@@ -72,10 +72,10 @@ class TestHuggingFace:
     def test_text_generation(self, address: str) -> None:
         module = pytest.importorskip("huggingface_hub")
         hub = module.InferenceClient(model=address, api_key=KEY)
-        text = hub.text_generation("Ada is", max_new_tokens=6)
-        pieces = list(hub.text_generation("Ada is", max_new_tokens=6, stream=True))
+        text = hub.text_generation("Generate profile for Ada:", max_new_tokens=6)
+        pieces = list(hub.text_generation("Generate profile for Ada:", max_new_tokens=6, stream=True))
         assert text and "".join(pieces) == text
-        detailed = hub.text_generation("Ada is", max_new_tokens=6, details=True)
+        detailed = hub.text_generation("Generate profile for Ada:", max_new_tokens=6, details=True)
         assert detailed.generated_text == text and detailed.details.generated_tokens <= 6
         number = hub.text_generation("Year:", max_new_tokens=9, grammar={"type": "regex", "value": "[0-9]{4}"})
         assert len(number) == 4 and number.isdigit()
