@@ -43,7 +43,20 @@ class Automaton(Protocol):
     def witness(self, state: int) -> bytes: ...
 
 
-class Gap:
+class Told:
+    """A lexeme whose `rows` tell all: no row is asked for by itself, no slice and no byte stand for others."""
+
+    def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
+        raise AssertionError("`rows` tells all")
+
+    def slice_key(self, state: int) -> Hashable | None:
+        return None
+
+    def canonical_byte(self, state: int) -> int:
+        return DEAD
+
+
+class Gap(Told):
     """White space, then something else.
 
     spaces: "none"; "one" (or none); "line" (nothing, or a line break and indentation); "one or line"; "any" run.
@@ -73,17 +86,8 @@ class Gap:
             nexts = {SPACE: state + 1, TAB: state + 1}
         return (Few(state, DEAD, nexts | self._ends, self._meaning),)
 
-    def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
-        raise AssertionError("`rows` tells all")
 
-    def slice_key(self, state: int) -> Hashable | None:
-        return None
-
-    def canonical_byte(self, state: int) -> int:
-        return DEAD
-
-
-class Colon:
+class Colon(Told):
     """After a name: a colon, then the gap before the value, whose states are moved up by one run of white space."""
 
     def __init__(self, before: bool, gap: Gap) -> None:
@@ -101,17 +105,8 @@ class Colon:
             nexts |= dict.fromkeys(SPACES, state + 1)
         return (Few(state, DEAD, nexts, None),)
 
-    def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
-        raise AssertionError("`rows` tells all")
 
-    def slice_key(self, state: int) -> Hashable | None:
-        return None
-
-    def canonical_byte(self, state: int) -> int:
-        return DEAD
-
-
-class Literal:
+class Literal(Told):
     """The rest of `true`, `false` or `null` after its first byte. State: bytes read."""
 
     def __init__(self, text: bytes, met: int) -> None:
@@ -121,15 +116,6 @@ class Literal:
         last = len(self.text) - 1
         found = [Few(at, DEAD, {self.text[at]: at + 1}, None) for at in range(state, last)]
         return [*found, Few(last, DEAD, {self.text[last]: CROSS}, ("literal", self._met, self.text[last]))]
-
-    def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
-        raise AssertionError("`rows` tells all")
-
-    def slice_key(self, state: int) -> Hashable | None:
-        return None
-
-    def canonical_byte(self, state: int) -> int:
-        return DEAD
 
     def endings(self, state: int) -> list[tuple[int, bytes]]:
         """(bits of goals met, rest of the text) of each way to end."""
@@ -240,7 +226,7 @@ class Parallel:
         return lone.canonical_byte(state) if isinstance(lone, EscapedText) else DEAD
 
 
-class Shut:
+class Shut(Told):
     """The beginning of a value, where the token that began it has to end: no byte leads on by the tables.
 
     meaning: what crossing means in the place that this stands for. behind: the string that has been opened, if one has.
@@ -252,12 +238,3 @@ class Shut:
 
     def rows(self, state: int) -> tuple[Few]:
         return (Few(state, DEAD, {}, self._meaning),)
-
-    def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
-        raise AssertionError("`rows` tells all")
-
-    def slice_key(self, state: int) -> Hashable | None:
-        return None
-
-    def canonical_byte(self, state: int) -> int:
-        return DEAD
