@@ -18,6 +18,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     LlavaForConditionalGeneration,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
@@ -69,9 +70,9 @@ def grow(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFas
 
     `tokenizer` is the one that `grown_tokenizer` makes of the folder's.
     """
-    auto = AutoModelForImageTextToText if sees(folder) else AutoModelForCausalLM
-    old: Any = auto.from_pretrained(folder, dtype=torch.float32).model
-    text = old.language_model if sees(folder) else old
+    old: Any = read_model(folder).model
+    sees = hasattr(old, "vision_tower")
+    text = old.language_model if sees else old
     new: Any = model.model
     _put(new.language_model.embed_tokens, text.embed_tokens)
     known = PreTrainedTokenizerFast.from_pretrained(folder)
@@ -80,7 +81,7 @@ def grow(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFas
         new.language_model.embed_tokens.weight[index] = text.embed_tokens.weight[parts].mean(0)
     new.language_model.norm.weight.copy_(text.norm.weight)
     _grow_layers(new.language_model.layers, text.layers, ("self_attn.o_proj", "mlp.down_proj"))
-    if sees(folder):
+    if sees:
         new.vision_tower.embeddings.load_state_dict(old.vision_tower.embeddings.state_dict())
         new.multi_modal_projector.load_state_dict(old.multi_modal_projector.state_dict())
         _grow_layers(
@@ -88,9 +89,12 @@ def grow(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFas
         )
 
 
-def sees(folder: Path) -> bool:
-    """Whether the model in this folder has a tower."""
-    return hasattr(AutoConfig.from_pretrained(folder), "vision_config")
+def read_model(folder: Path) -> PreTrainedModel:
+    """A saved model, one that sees or one that does not, in float32."""
+    sees = hasattr(AutoConfig.from_pretrained(folder), "vision_config")
+    auto: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    model: PreTrainedModel = auto.from_pretrained(folder, dtype=torch.float32)
+    return model
 
 
 def _grow_layers(new: nn.ModuleList, old: nn.ModuleList, last: tuple[str, str]) -> None:

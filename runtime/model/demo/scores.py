@@ -16,8 +16,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -28,7 +26,7 @@ from runtime.model.demo import question_tasks as questions
 from runtime.model.demo import record_tasks as records
 from runtime.model.demo.data import IMAGE, of_picture_task, of_task
 from runtime.model.demo.document import Document
-from runtime.model.demo.growth import sees
+from runtime.model.demo.growth import read_model
 from runtime.model.demo.network import IMAGE_TOKENS
 from runtime.model.demo.patch_labels import pixels_of
 from runtime.model.demo.words import Dice
@@ -63,9 +61,8 @@ class Score:
 
 
 def load_model(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """A saved model, one that sees or one that does not, in float32, and its tokenizer."""
-    auto = AutoModelForImageTextToText if sees(folder) else AutoModelForCausalLM
-    model: Any = auto.from_pretrained(folder, dtype=torch.float32)
+    """A saved model in float32, on the GPU if there is one, and its tokenizer."""
+    model: Any = read_model(folder)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
 

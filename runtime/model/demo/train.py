@@ -3,7 +3,7 @@
 Comes in: a seed and a time. Goes out: DIR, a folder in Hugging Face format, with the scores in its model card. First
 the tower learns to say what each patch of a picture shows, then the whole model learns to answer. The learning rate
 stays, and falls over the last `--finish` minutes. Trains on the GPU if there is one. `--start` takes words and weights
-from an earlier text model, and so makes the training shorter.
+from an earlier model, and so makes the training shorter.
 
 Every few minutes DIR holds a model that loads, and a checkpoint lies beside it. `--resume` goes on from it. A training
 that came to its end can be made longer too: with more `--minutes`, `--resume` goes on from where the rate began to
@@ -52,7 +52,7 @@ TOKENIZER_STEMS, CHECK_BATCHES = 12_000, 8
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a training is to make: its folder, its length, its seed, and the text model it starts from, if any."""
+    """What a training is to make: its folder, its length, its seed, and the earlier model it starts from, if any."""
 
     out: Path
     minutes: float
@@ -136,7 +136,7 @@ class Training:
     def stream(self) -> Iterator[Batch]:
         """The batches of the next steps: of short documents first, from which copying is learned soonest.
 
-        A text model to start from has learned it.
+        An earlier model to start from has learned it.
         """
         growing = 1.0 if self.plan.start else min(1.0, self.progress.tokens / ALL_LENGTHS_FROM)
         longest = max(128, int(FIRST_LENGTH * (WIDTHS[-1] / FIRST_LENGTH) ** growing))
@@ -185,7 +185,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=80.0, help="time to train, without the scores at the end")
     parser.add_argument("--finish", type=float, default=20.0, help="the last minutes, in which the learning rate falls")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, help="folder of a text model whose weights and tokenizer to start from")
+    parser.add_argument(
+        "--start", type=Path, help="folder of an earlier model whose weights and tokenizer to start from"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint beside the folder")
     parser.add_argument("--compile", action="store_true", help="compile the Llama first (torch.compile)")
     arguments = parser.parse_args()
