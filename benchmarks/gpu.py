@@ -44,13 +44,13 @@ from benchmarks.gpu_setting import (
     Roof,
     Run,
     Scale,
-    at_most,
     kv_bytes_per_token,
     loaded,
     measure_roof,
     random_llama,
     weight_bytes,
 )
+from benchmarks.machine import at_most
 from grammars.spec import Regex
 from runtime.api import GenerateRequest, SamplingParams
 from runtime.config import EngineConfig

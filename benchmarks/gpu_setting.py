@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,22 +109,6 @@ def measure_roof(chip: Chip, scale: Scale) -> Roof:
     a, b = (torch.randn(size, size, device=chip.device, dtype=chip.dtype) for _ in range(2))
     product = chip.seconds(lambda: a @ b, scale.times)
     return Roof(2 * source.nbytes / copy, 2 * size**3 / product)
-
-
-@contextmanager
-def at_most(limit: float) -> Iterator[None]:
-    """TimeoutError in what takes longer, in seconds. Main thread only."""
-
-    def expire(*_: object) -> None:
-        raise TimeoutError(f"not done after {limit:.0f} s")
-
-    before = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, limit)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def random_llama(chip: Chip, scale: Scale) -> Any:

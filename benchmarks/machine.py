@@ -1,10 +1,13 @@
-"""Where and with what a benchmark ran: part of every file in `results/`."""
+"""What benchmarks share: where and with what one ran, which is part of every file in `results/`, and a time limit."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,3 +34,19 @@ def record(name: str, threads: int, **results: Any) -> None:
     RESULTS.mkdir(exist_ok=True)
     content = {"machine": machine(threads), "versions": versions(), **results}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+@contextmanager
+def at_most(limit: float) -> Iterator[None]:
+    """TimeoutError in what takes longer, in seconds. Main thread only."""
+
+    def expire(*_: object) -> None:
+        raise TimeoutError(f"not done after {limit:g} s")
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, limit)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,6 +1,6 @@
 """Whether this engine is right on JSONSchemaBench (MaskBench files): what it refuses, and each verdict on an instance.
 
-    python benchmarks/schemas.py --data jsonschemabench-open.jsonl.gz
+    python -m benchmarks.schemas --data jsonschemabench-open.jsonl.gz
 
 Each line of the data: {"file": ..., "schema": ..., "tests": [{"data": ..., "valid": ...}, ...], ...}.
 Instances are written as `json.dumps` writes them and go through the masks byte by byte. A label that `jsonschema` does
@@ -14,22 +14,20 @@ import argparse
 import gzip
 import json
 import resource
-import signal
 import sys
 import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import jsonschema
 import numpy as np
 
 import grammars
+from benchmarks.machine import at_most
 
 SECONDS = 10
 """Wall clock of a compile, and of all instances of one schema"""
@@ -88,22 +86,6 @@ class Labels:
             return True
 
 
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Raises TimeoutError in the block when the time is over."""
-
-    def over(_: int, __: FrameType | None) -> None:
-        raise TimeoutError(f"more than {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def verdict(grammar: grammars.CompiledGrammar, text: bytes, found: Findings, file: str) -> int | None:
     """None if the masks allow the text to its end; else the byte that they do not."""
     matcher, row = grammar.matcher(), np.zeros(VOCABULARY.mask_width, dtype=np.int32)
@@ -124,10 +106,10 @@ def look_at(entry: dict[str, Any], order: grammars.spec.PropertyOrder, found: Fi
     found.schemas += 1
     start, wrong = time.perf_counter(), len(found.valid_refused) + len(found.invalid_accepted)
     try:
-        with within(SECONDS):
+        with at_most(SECONDS):
             grammar = grammars.compile(grammars.JsonSchema(schema, property_order=order), VOCABULARY)
         found.slowest_compile = max(found.slowest_compile, (time.perf_counter() - start, file))
-        with within(SECONDS):
+        with at_most(SECONDS):
             _look_at_instances(entry, grammar, found)
     except TimeoutError as error:
         found.timed_out.append((file, str(error)))

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("triton", reason="triton is for Linux")
 
-from benchmarks.gpu_setting import at_most
+from benchmarks.machine import at_most
 
 ROOT = Path(__file__).parents[2]
 MEASURED = [

@@ -27,7 +27,11 @@ def runtime() -> Iterator[sgl.Runtime]:
 def test_generate_gives_json_text(runtime: sgl.Runtime) -> None:
     answer = json.loads(runtime.generate("Generate profile for Ada:", {"max_new_tokens": 4, "temperature": 0}))
     assert answer["text"] and answer["meta_info"]["completion_tokens"] == 4
-    many = json.loads(runtime.generate(["Generate profile for Ada:", "Generate profile for Bob:"], {"max_new_tokens": 2}, return_logprob=True))
+    many = json.loads(
+        runtime.generate(
+            ["Generate profile for Ada:", "Generate profile for Bob:"], {"max_new_tokens": 2}, return_logprob=True
+        )
+    )
     assert [len(one["meta_info"]["output_token_logprobs"]) for one in many] == [2, 2]
     with pytest.raises(sgl.BackendError, match="max_new_tokens"):
         runtime.generate("a", {"max_new_tokens": -1})
@@ -43,7 +47,10 @@ def test_its_tokens_are_those_of_its_tokenizer(runtime: sgl.Runtime) -> None:
 
 
 async def pieces(runtime: sgl.Runtime) -> list[str]:
-    return [piece async for piece in runtime.async_generate("Generate profile for Ada:", {"max_new_tokens": 6, "temperature": 0})]
+    return [
+        piece
+        async for piece in runtime.async_generate("Generate profile for Ada:", {"max_new_tokens": 6, "temperature": 0})
+    ]
 
 
 def test_async_generate_gives_pieces(runtime: sgl.Runtime) -> None:
