@@ -52,10 +52,12 @@ def grid(budgets: Iterable[int], seeds: int) -> list[dict[str, object]]:
 
 
 def check(cases: list[dict[str, object]]) -> None:
-    for state in open_brace.run_batch(cases):
-        json.loads(state.text()[len(PROMPT) :])
-    for state in whole_value.run_batch(cases):
-        json.loads(state["profile"])
+    """Each answer is JSON, the opened one an object, and within its budget."""
+    for case, opened, whole in zip(cases, open_brace.run_batch(cases), whole_value.run_batch(cases), strict=True):
+        assert isinstance(json.loads(opened.text()[len(PROMPT) :]), dict)
+        json.loads(whole["profile"])
+        for state, name in ((opened, "content"), (whole, "profile")):
+            assert state.get_meta_info(name)["completion_tokens"] <= case["budget"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,7 +76,7 @@ def test_the_programs_as_they_stand() -> None:
 
 
 def test_valid_at_small_budgets() -> None:
-    check(grid((1, 2, 3, 5, 9, 17, 40), seeds=2))
+    check(grid((1, 2, 3, 5, 8, 9, 15, 17, 22, 29, 36, 40, 43, 50, 57, 64), seeds=2))
 
 
 def test_no_budget_at_all_is_an_error() -> None:
