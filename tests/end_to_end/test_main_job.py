@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import product
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 import sgl_lite as sgl
 from grammars.errors import BudgetError
 
+pytestmark = pytest.mark.usefixtures("embedded_engine")
 PROMPT = "Generate a person profile:"
 
 
@@ -58,15 +59,6 @@ def check(cases: list[dict[str, object]]) -> None:
         json.loads(whole["profile"])
         for state, name in ((opened, "content"), (whole, "profile")):
             assert state.get_meta_info(name)["completion_tokens"] <= case["budget"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def engine() -> Iterator[None]:
-    engine = sgl.Engine()
-    sgl.set_default_backend(engine)
-    yield
-    sgl.set_default_backend(None)
-    engine.shutdown()
 
 
 def test_the_programs_as_they_stand() -> None:

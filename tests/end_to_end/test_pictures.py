@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import pytest
@@ -14,6 +13,7 @@ from runtime.model.demo.document import Document
 from runtime.model.demo.picture_tasks import QUESTIONS, in_order
 from runtime.model.demo.scenes import COLOURS, SHAPES, paint
 
+pytestmark = pytest.mark.usefixtures("embedded_engine")
 SIZES = [40, pytest.param(200, marks=pytest.mark.slow)]
 
 
@@ -33,14 +33,6 @@ def describe_image(s, image_path, question):
 def list_shapes(s, picture):
     s += sgl.image(picture) + "List the shapes as a JSON array:"
     s += sgl.gen("shapes", type=list[Thing], max_tokens=160, temperature=0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def engine() -> Iterator[None]:
-    with sgl.Engine() as engine:
-        sgl.set_default_backend(engine)
-        yield
-        sgl.set_default_backend(None)
 
 
 def held_out(task: str, count: int) -> list[Document]:

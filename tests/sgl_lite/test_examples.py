@@ -5,24 +5,13 @@ from __future__ import annotations
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import sgl_lite as sgl
-
+pytestmark = pytest.mark.usefixtures("embedded_engine")  # one engine for all: each example takes a moment only
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(path.name for path in FOLDER.glob("*.py"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def engine() -> Iterator[None]:
-    """One engine for all, so that each example takes a moment only."""
-    with sgl.Engine() as engine:
-        sgl.set_default_backend(engine)
-        yield
-        sgl.set_default_backend(None)
 
 
 def test_there_are_examples() -> None:

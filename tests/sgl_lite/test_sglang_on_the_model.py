@@ -5,19 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
 
 import pytest
 
 import sgl_lite as sgl
 
-
-@pytest.fixture(scope="module", autouse=True)
-def engine() -> Iterator[None]:
-    with sgl.Engine() as engine:
-        sgl.set_default_backend(engine)
-        yield
-        sgl.set_default_backend(None)
+pytestmark = pytest.mark.usefixtures("embedded_engine")
 
 
 @sgl.function
@@ -53,17 +46,17 @@ def test_log_probabilities_of_the_prompt() -> None:
 def test_several_answers_are_a_list_and_the_first_goes_on() -> None:
     @sgl.function
     def program(s):
-        s += "A word:" + sgl.gen("x", n=4, max_tokens=6, temperature=1.0, seed=1) + "|"
+        s += "Generate a person:" + sgl.gen("x", n=4, max_tokens=6, temperature=1.0, seed=1) + "|"
 
     state = program()
     assert len(state["x"]) == 4 and len(set(state["x"])) > 1
-    assert state.text() == "A word:" + state["x"][0] + "|"
+    assert state.text() == "Generate a person:" + state["x"][0] + "|"
 
 
 def test_the_same_seed_draws_the_same() -> None:
     @sgl.function
     def program(s, seed):
-        s += "A word:" + sgl.gen("x", max_tokens=12, seed=seed)
+        s += "Generate a person:" + sgl.gen("x", max_tokens=12, seed=seed)
 
     answers = [program(seed)["x"] for seed in (1, 1, 2, 3)]
     assert answers[0] == answers[1] and len(set(answers)) > 1
