@@ -27,7 +27,7 @@ _PLAIN_SECONDS, _PREPARED_SHARE, _FIRST_MASK_SECONDS = 0.0018, 24, 0.22
 """What the compile takes beyond the first of these adds to that time, so many times over, until both together have
 taken the last: a batch waits for the masks of a large constraint, while nobody need wait for its compile"""
 _CANCEL_POLL_SECONDS = 0.02
-_STOP_TRIES, _STOP_SECONDS = 50, 0.02
+_STOP_TRIES, _STOP_SECONDS = 5, 0.2
 
 
 class Compiler:
@@ -125,7 +125,8 @@ class _Compile(threading.Thread):
     def _end_soon(self) -> None:
         """Raise SystemExit in the thread, at its next instruction. It holds no lock but in `with` statements.
 
-        Again until it ends: what is raised inside of a callback of the garbage collector is lost. Gives up after a
+        Again until it ends: what is raised inside of a callback of the garbage collector is lost. The loss is reported
+        (`sys.unraisablehook`) in that thread too, and has to be over before the next is raised. Gives up after a
         second, as when the thread is in one long call of compiled code; it ends behind that.
         """
         for _ in range(_STOP_TRIES):
