@@ -44,7 +44,7 @@ TOWER_FACTOR = 0.6  # of the learning rate, for the tower once the answers are l
 LOOK_PICTURES, LOOK_BATCH = 60_000, 64  # pictures that the tower sees before the first answer, and in one step
 BATCHES_A_STEP = {"cpu": 2, "cuda": 4}
 FIRST_LENGTH, ALL_LENGTHS_FROM = 64, 8_000_000  # the longest document at first, and the tokens until all are read
-STREAM_STEPS = 50  # steps that read one stream of documents: a resumed training begins a new one
+STREAM_STEMS = 3_600  # of one stream of documents, some fifty steps: a resumed training begins a new one
 SAVE_SECONDS = 180.0
 CHECK_SECONDS = 300.0
 TOKENIZER_STEMS, CHECK_BATCHES = 12_000, 8
@@ -119,10 +119,10 @@ class Training:
         while self.remaining > 0 and self.progress.pictures < LOOK_PICTURES:
             yield self.look()
         while self.remaining > 0:
-            stream = self.stream()
-            for _ in range(STREAM_STEPS):
-                if self.remaining > 0:
-                    yield self.answer(list(islice(stream, BATCHES_A_STEP[self.device.type])))
+            for step_batches in self.stream():
+                if self.remaining <= 0:
+                    break
+                yield self.answer(step_batches)
 
     def look(self) -> str:
         dice = Dice(random.Random(f"{self.plan.seed} look {self.progress.look_steps}"))
@@ -133,14 +133,17 @@ class Training:
         shares = " ".join(f"{share:.0%}" for share in right.tolist())
         return f"{self.progress.pictures} pictures, right labels {shares}"
 
-    def stream(self) -> Iterator[Batch]:
-        """The batches of the next steps: of short documents first, from which copying is learned soonest.
-
-        An earlier model to start from has learned it.
+    def stream(self) -> Iterator[list[Batch]]:
+        """The batches of each of the next steps, to the last document: long ones wait until there are many, or none
+        comes any more. Of short documents first, from which copying is learned soonest; an earlier model to start from
+        has learned it.
         """
         growing = 1.0 if self.plan.start else min(1.0, self.progress.tokens / ALL_LENGTHS_FROM)
         longest = max(128, int(FIRST_LENGTH * (WIDTHS[-1] / FIRST_LENGTH) ** growing))
-        return batches(self.tokenizer, stems(f"{self.plan.seed} step {self.progress.steps}"), longest)
+        drawn = islice(stems(f"{self.plan.seed} step {self.progress.steps}"), STREAM_STEMS)
+        made = batches(self.tokenizer, drawn, longest)
+        while step_batches := list(islice(made, BATCHES_A_STEP[self.device.type])):
+            yield step_batches
 
     def answer(self, step_batches: list[Batch]) -> str:
         loss = answer_step(self.model, self.head, self.names, step_batches)

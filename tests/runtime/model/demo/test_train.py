@@ -12,6 +12,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, LlamaConfig
 
 from runtime.model.demo import network
 from runtime.model.demo import train as training
+from runtime.model.demo.batches import WIDTHS, encode
 from runtime.model.demo.checkpoint import Progress
 from runtime.model.demo.data import of_picture_task, stems
 from runtime.model.demo.growth import grow, grown_tokenizer
@@ -126,6 +127,16 @@ def test_a_stopped_training_goes_on_and_the_folder_is_whole(tmp_path: Path, shor
     output = model.generate(**inputs, max_new_tokens=8, do_sample=False)
     text = processor.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :])
     assert answers(model, processor.tokenizer, [document])[0].startswith(text.split("<|end|>")[0])
+
+
+def test_a_stream_is_read_to_its_last_document(tmp_path: Path, short: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "STREAM_STEMS", 40)
+    first = Training(Plan(tmp_path / "model", 10.0, 5.0, 1, None))
+    first.progress.tokens = training.ALL_LENGTHS_FROM
+    read = [document for step in first.stream() for batch in step for document in batch.documents]
+    source = encode(first.tokenizer, list(islice(stems("1 step 0"), 40)))
+    fitted = [document for each in source for document in each.fitted(WIDTHS[0]).stem.branches]
+    assert sorted(map(repr, read)) == sorted(map(repr, fitted))
 
 
 def test_a_longer_training_goes_on_from_before_the_rate_fell(tmp_path: Path, short: None) -> None:
