@@ -24,12 +24,6 @@ from numpy.typing import NDArray
 
 from runtime.errors import ImageError
 
-MAX_PIXELS = 1 << 26
-"""Width times height; 192 MiB decoded."""
-MAX_BYTES = 64 << 20
-MAX_RATIO = 200
-"""Of the longer side to the shorter one; image processors of several families refuse more."""
-TIMEOUT = 20.0
 FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 """What is read. Pillow knows more, some of which start other programs."""
 

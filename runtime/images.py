@@ -10,14 +10,22 @@ import hashlib
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import PIL.Image
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from runtime.errors import ImageError
-from runtime.image_sources import MAX_BYTES, MAX_PIXELS, MAX_RATIO, TIMEOUT, read_pixels
+
+# numpy, Pillow and the reading of sources are imported by the first image: most programs have none.
+if TYPE_CHECKING:
+    import numpy as np
+    import PIL.Image
+    from numpy.typing import NDArray
+
+MAX_PIXELS = 1 << 26
+"""Width times height; 192 MiB decoded."""
+MAX_BYTES = 64 << 20
+MAX_RATIO = 200
+"""Of the longer side to the shorter one; image processors of several families refuse more."""
+TIMEOUT = 20.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +64,8 @@ class Image:
         """
         if isinstance(source, Image):
             return source
+        from runtime.image_sources import read_pixels
+
         pixels = read_pixels(
             source,
             name,
@@ -91,6 +101,8 @@ class Image:
         return self.pixels.shape[0]
 
     def to_pil(self) -> PIL.Image.Image:
+        import PIL.Image
+
         return PIL.Image.fromarray(self.pixels)
 
     def to_png(self) -> bytes:

@@ -37,7 +37,7 @@ def test_unknown_names_are_errors() -> None:
 
 
 def test_heavy_packages_are_not_imported() -> None:
-    heavy = ("torch", "transformers", "numba", "rich", "pydantic", "typer")
+    heavy = ("torch", "transformers", "numba", "numpy", "PIL", "rich", "pydantic", "typer")
     assert run(f"import sgl_lite, sys; print([m for m in {heavy} if m in sys.modules])") == "[]"
 
 
