@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from grammars.compiled_grammar import CompiledGrammar
     from grammars.compiler import compile
     from grammars.formats import register_format
-    from grammars.masks.apply import apply_masks
+    from grammars.masks.apply import apply_masks, likeliest_allowed
     from grammars.matcher import Matcher
     from grammars.vocabulary import Vocabulary, VocabularyError
 
@@ -51,6 +51,7 @@ _LOADED_ON_USE = {
     "apply_masks": "grammars.masks.apply",
     "CompiledGrammar": "grammars.compiled_grammar",
     "compile": "grammars.compiler",
+    "likeliest_allowed": "grammars.masks.apply",
     "Matcher": "grammars.matcher",
     "register_format": "grammars.formats",
     "Vocabulary": "grammars.vocabulary",
@@ -95,5 +96,6 @@ __all__ = [
     "VocabularyError",
     "apply_masks",
     "compile",
+    "likeliest_allowed",
     "register_format",
 ]

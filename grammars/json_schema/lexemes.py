@@ -40,6 +40,7 @@ class Automaton(Protocol):
 
     def row(self, state: int) -> NDArray[np.int32]: ...
     def is_accepting(self, state: int) -> bool: ...
+    def min_bytes(self, state: int) -> int: ...
     def witness(self, state: int) -> bytes: ...
 
 
@@ -120,6 +121,10 @@ class Literal(Told):
     def endings(self, state: int) -> list[tuple[int, bytes]]:
         """(bits of goals met, rest of the text) of each way to end."""
         return [(self._met, self.text[state:])]
+
+    def lengths(self, state: int) -> list[tuple[int, int]]:
+        """As `endings`, but how long the texts are."""
+        return [(self._met, len(self.text) - state)]
 
 
 class Parallel:
@@ -214,6 +219,11 @@ class Parallel:
         """(bits of goals met, rest of the text) of a shortest way to meet each goal."""
         parts = zip(self._goals, self._automata, self._parts(state), strict=True)
         return [(1 << goal, automaton.witness(part)) for goal, automaton, part in parts if part >= 0]
+
+    def lengths(self, state: int) -> list[tuple[int, int]]:
+        """As `endings`, but how long the texts are."""
+        parts = zip(self._goals, self._automata, self._parts(state), strict=True)
+        return [(1 << goal, automaton.min_bytes(part)) for goal, automaton, part in parts if part >= 0]
 
     def slice_key(self, state: int) -> Hashable | None:
         if len(self._automata) != 1:

@@ -130,6 +130,7 @@ class JsonMachine:
         """the rows last asked for: what remembers asks again"""
         self._number_starts: dict[object, dict[int, int]] = {}
         self._tail_memo: dict[int, list[tuple[int, bytes, int]]] = {}
+        self._endings: dict[int, tuple[tuple[int, int], ...]] = {}
         self.remembers = frames.remembers
         self._contexts = Contexts(frames.root(root))
         self._memory = Memory(self._contexts, frames, self._step, self._rows.owner)
@@ -412,7 +413,31 @@ class JsonMachine:
         context, local = state >> 32, state & LOCAL_MASK
         if context == ENDED:
             return 0
-        return min(len(text) + self._tail_cost(around, goal) for text, around, goal in self._options(context, local))
+        endings = self._endings.get(local)
+        if endings is None:
+            endings = self._endings[local] = self._count_endings(local)
+        if not endings:
+            return min(
+                len(text) + self._tail_cost(around, goal) for text, around, goal in self._options(context, local)
+            )
+        if context == ROOT:
+            return min(length for length, _ in endings)
+        tails = self._tails(context)
+        return min(length + tails[goal][0] for length, goal in endings)
+
+    def _count_endings(self, local: int) -> tuple[tuple[int, int], ...]:
+        """(bytes to the end of the value, the goal that it then meets), where no context matters to them; else ()."""
+        lexeme, own = self._lexeme_of(local)
+        if not isinstance(lexeme, Parallel | Literal):
+            return ()
+        return tuple((length, goal) for met, length in lexeme.lengths(own) for goal in _bits(met))
+
+    def _lexeme_of(self, local: int) -> tuple[Lexeme, int]:
+        """The lexeme that has to be ended, and its state."""
+        lexeme, own = self._rows.owner(local)
+        if isinstance(lexeme, Shut) and (string := lexeme.behind) is not None:
+            return string, string.start
+        return lexeme, own
 
     def witness(self, state: int) -> bytes:
         context, local = state >> 32, state & LOCAL_MASK
@@ -452,11 +477,9 @@ class JsonMachine:
 
     def _options(self, context: int, local: int) -> Iterator[tuple[bytes, int, int]]:
         """Ways on from a state: (text up to the end of a value, the context of that value, the goal that it meets)."""
-        lexeme, own = self._rows.owner(local)
+        lexeme, own = self._lexeme_of(local)
         here = self._contexts[context]
         around, frame = here.around, here.frame
-        if isinstance(lexeme, Shut) and (string := lexeme.behind) is not None:
-            lexeme, own = string, string.start
         if isinstance(lexeme, Parallel | Literal):
             for met, text in lexeme.endings(own):
                 yield from ((text, context, goal) for goal in _bits(met))

@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,6 +74,8 @@ class TokenMasks:
         self._taken: dict[tuple[int, int], tuple[int, int]] = {}
         self._loose: dict[int, int] = {ENDED: -1}
         """state -> tokens left from which on its mask needs no thought of the budget"""
+        self._counted: set[int] = set()
+        """states whose number in `_loose` counts tokens; the others' counts bytes, which is soon done"""
         self._landings: OrderedDict[int, _Landings] = OrderedDict()
         self._tight: OrderedDict[tuple[int, int], Row] = OrderedDict()
 
@@ -137,10 +139,13 @@ class TokenMasks:
             return self.row(state)
         with self.lock:
             if state not in self._loose:
-                plain = self.row(state)
-                self._loose[state] = 1 + self._most_after(state)
-                if tokens >= self._loose[state]:
-                    return plain
+                self.row(state)  # makes the slice, if there is to be one, that landings are found by
+                self._loose[state] = 1 + self._most_after(state, self.completions.min_bytes)
+            if tokens < self._loose[state] and state not in self._counted:
+                self._counted.add(state)
+                self._loose[state] = 1 + self._most_after(state, self.completions.tokens)
+            if tokens >= self._loose[state]:
+                return self.row(state)
             row = self._tight.get((state, tokens))
             if row is None:
                 row = self._tight[state, tokens] = self._make_tight(state, tokens)
@@ -230,17 +235,18 @@ class TokenMasks:
             words, bits = self.vocabulary.eos_words
             row[words] |= bits
 
-    def _most_after(self, state: int) -> int:
-        """An upper bound of the tokens that are needed after any token of the mask of `state`."""
+    def _most_after(self, state: int, least: Callable[[int], int]) -> int:
+        """An upper bound of the tokens that are needed after any token of the mask of `state`. least: of a state."""
         if self._partial:
             costs = self._landings_of(state).costs
             return int(costs[costs < kernel.IMPOSSIBLE].max(initial=0))
-        return max(map(self._bound, self._walk.landings(state).tolist()), default=0)
+        return max((self._bound(landing, least) for landing in self._walk.landings(state).tolist()), default=0)
 
-    def _bound(self, landing: int) -> int:
+    def _bound(self, landing: int, least: Callable[[int], int]) -> int:
         """About how many tokens are needed at most after a token that leads to `landing`."""
-        least = self.completions.min_bytes(landing)
-        return least if self.transitions.is_settled(landing) else 2 * least + _UNSETTLED
+        if self.transitions.is_settled(landing):
+            return least(landing)
+        return 2 * self.completions.min_bytes(landing) + _UNSETTLED
 
     def _make_tight(self, state: int, tokens: int) -> Row:
         found = self._landings_of(state)

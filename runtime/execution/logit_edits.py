@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from grammars import apply_masks
 from runtime.api import SamplingParams
 from runtime.scheduler.batch import ScheduledRequest
 
@@ -93,13 +94,10 @@ def _token_counts(
 
 def apply_token_masks(logits: torch.Tensor, masks: NDArray[np.int32]) -> None:
     """Sets tokens to -inf whose bit in masks [n, ceil(vocab / 32)] is 0 (bit i of word w is token 32 * w + i)."""
+    if logits.device.type == "cpu":
+        apply_masks(logits.numpy(), masks)
+        return
     allowed = np.unpackbits(
         np.ascontiguousarray(masks).view(np.uint8), axis=1, bitorder="little", count=logits.shape[1]
     )
     logits.masked_fill_(torch.from_numpy(allowed == 0).to(logits.device), float("-inf"))
-
-
-def tokens_allowed(masks: NDArray[np.int32], token_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each row's mask has the bit of that row's token."""
-    words = masks[np.arange(len(token_ids)), token_ids >> 5]
-    return (words >> (token_ids & 31).astype(np.int32)) & 1 == 1

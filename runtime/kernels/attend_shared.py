@@ -3,9 +3,9 @@
     keys   [m, dim]  as a weight of m outputs:    scores = queries . keys^T
     values [m, dim]  as a weight of dim outputs:  out = softmax(scores) . values
 
-In come queries, a pool and the slots that all of them see; out go rows of float32 with their log-sum-exp. Arrays are
-float32, or uint16 for bfloat16. Query heads that share a head of keys are rows of one product. Head sizes must be
-multiples of 32.
+In come queries, a pool and the slots that they see, all of them or each up to its own; out go rows of float32 with
+their log-sum-exp. Arrays are float32, or uint16 for bfloat16. Query heads that share a head of keys are rows of one
+product. Head sizes must be multiples of 32.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from runtime.kernels.attend_single import side_by_side, softmax
 from runtime.kernels.panels import ROWS_AT_ONCE, twelve_rows
-from runtime.kernels.vector import LANES, load, pointer_to, store
+from runtime.kernels.vector import LANES, fill, load, pointer_to, store
 from runtime.kernels.words import INDEX, LINE
 
 _compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
@@ -31,9 +31,10 @@ _HALVES = ir.VectorType(ir.IntType(16), 2 * LANES)
 
 @_compiled
 def attend_shared(
-    query: Any, stride: int, keys: Any, values: Any, slots: Any, scaling: float, out: Any, lse: Any
+    query: Any, stride: int, keys: Any, values: Any, slots: Any, causal: bool, scaling: float, out: Any, lse: Any
 ) -> None:
-    """Query row r (at r * stride) sees all of `slots`; writes out and lse [rows, heads(, dim)], float32.
+    """Query row r (at r * stride) sees all of `slots`, or if causal those up to its own, the last row's being the last;
+    writes out and lse [rows, heads(, dim)], float32.
 
     keys, values: [slots, kv_heads, dim].
     """
@@ -56,13 +57,18 @@ def attend_shared(
                 row, head = (first + r) // group, kv_head * group + (first + r) % group
                 for d in range(0, dim, LANES):
                     store(asked, r * dim + d, load(query, row * stride + head * dim + d))
-            _multiply(asked, key_panels, sums, scores, together)
+            seen = _seen(count, rows, (first + together - 1) // group, causal)  # by the last of these rows
+            covered = (seen + _COLUMNS - 1) // _COLUMNS * _COLUMNS
+            _multiply(asked, key_panels, covered // LANES, sums, scores, together)
             for r in range(together):
                 row, head = (first + r) // group, kv_head * group + (first + r) % group
-                lse[row, head] = softmax(scores, r, count, scaling, weights)
+                own = _seen(count, rows, row, causal)
+                lse[row, head] = softmax(scores, r, own, scaling, weights)
+                for j in range((own + LANES - 1) // LANES * LANES, covered, LANES):
+                    store(weights, r * whole + j, fill(np.float32(0)))
             for column in range(0, dim, _COLUMNS):
                 at = column // LANES * value_panels.shape[1] * value_panels.shape[2]
-                twelve_rows(weights, 0, whole, value_panels, at, value_panels.shape[1], sums)
+                twelve_rows(weights, 0, whole, value_panels, at, value_panels.shape[1], covered // step, sums, 0)
                 for r in range(together):
                     row, head = (first + r) // group, kv_head * group + (first + r) % group
                     to = (row * num_heads + head) * dim + column
@@ -71,11 +77,18 @@ def attend_shared(
 
 
 @_compiled
-def _multiply(asked: Any, panels: Any, sums: Any, scores: Any, rows: int) -> None:
-    """scores[r] = asked[r] . each key, before scaling."""
-    for panel in range(0, panels.shape[0], 2):
-        at = panel * panels.shape[1] * panels.shape[2]
-        twelve_rows(asked, 0, asked.shape[1], panels, at, panels.shape[1], sums)
+def _seen(count: int, rows: int, row: int, causal: bool) -> int:
+    """How many of `count` keys the row sees."""
+    return count - (rows - 1 - row) if causal else count
+
+
+@_compiled
+def _multiply(asked: Any, panels: Any, num_panels: int, sums: Any, scores: Any, rows: int) -> None:
+    """scores[r] = asked[r] . each key of the first panels, before scaling."""
+    lines = panels.shape[1]
+    for panel in range(0, num_panels, 2):
+        at = panel * lines * panels.shape[2]
+        twelve_rows(asked, 0, asked.shape[1], panels, at, lines, lines, sums, 0)
         for r in range(rows):
             to = r * scores.shape[1] + panel * LANES
             store(scores, to, load(sums, r * _COLUMNS))

@@ -25,10 +25,10 @@ from runtime.kernels.vector import (
     maximum,
     multiply,
     pointer_to,
-    prefetch,
     store,
     subtract,
     total,
+    touch,
 )
 from runtime.kernels.words import INDEX, LINE, WORD, Loop, everywhere, multiply_words
 
@@ -38,7 +38,6 @@ _intrinsic: Any = intrinsic
 HEADS_AT_ONCE = 4
 _KEYS_AT_ONCE = 4
 _KEYS_IN_CACHE = 32
-_KEYS_AHEAD = 12
 _FOUR = ir.VectorType(ir.FloatType(), 4)
 _HALVES = ir.VectorType(ir.IntType(16), 2 * LANES)
 
@@ -64,6 +63,7 @@ def attend_single(
     num, num_heads, dim = out.shape
     num_kv_heads = keys.shape[1]
     width = num_kv_heads * dim
+    cache_line = 64 // keys.itemsize
     group = num_heads // num_kv_heads
     longest = (slots.shape[1] + LANES - 1) // LANES * LANES
     asked = np.empty((num_heads, dim), keys.dtype)
@@ -77,10 +77,11 @@ def attend_single(
         length = lengths[i]
         for j in range(0, length, _KEYS_AT_ONCE):
             for k in range(j, min(j + _KEYS_AT_ONCE, length)):
-                ahead = slots[i, min(k + _KEYS_AHEAD, length - 1)] * width
-                for d in range(0, width, 2 * LANES):
-                    prefetch(keys, ahead + d)
-                    prefetch(values, slots[i, k] * width + d)
+                place = slots[i, k] * width
+                for d in range(0, width, cache_line):
+                    touch(keys, place + d)
+                for d in range(0, width, cache_line):
+                    touch(values, place + d)
             for kv_head in range(num_kv_heads):
                 at = (
                     slots[i, j] * width + kv_head * dim,

@@ -111,7 +111,7 @@ class _Plan:
         self.pieces: list[_Shared | _Padded | _Causal | _Masked] = [_Shared.of(s, ops) for s in plan.segments]
         self.pieces.extend(_Padded.of(d, ops, alone) for d in plan.decodes)
         if reach == (None, None):
-            self.pieces.extend(_causal_pieces(plan.blocks, ops))
+            self.pieces.extend(piece for block in plan.blocks for piece in _pieces_of(block, ops))
         else:
             self.pieces.extend(_Masked.of(block, reach) for block in plan.blocks)
         rows_in_pieces = sum(piece.num_rows for piece in self.pieces)
@@ -186,21 +186,33 @@ class _Padded:
 
 @dataclass(frozen=True, slots=True)
 class _Causal:
-    """Rows of requests that compute equally many tokens, and see those of their own request up to their own."""
+    """Rows of one request, each of which sees its keys up to its own. cached: how many were there before."""
 
-    rows: Index
+    rows: slice
     num_rows: int
-    slots: Index
-    num_requests: int
+    slots: NDArray[np.int64]
+    cached: int
+    ops: CpuOps
 
     @classmethod
-    def of(cls, blocks: list[Block]) -> _Causal:
-        rows = np.concatenate([np.arange(block.begin, block.end) for block in blocks])
-        slots = np.concatenate([block.slots[block.start - block.first_key :] for block in blocks])
-        return cls(_index(rows), len(rows), _index(slots), len(blocks))
+    def of(cls, block: Block, ops: CpuOps) -> _Causal:
+        return cls(
+            slice(block.begin, block.end), block.end - block.begin, block.slots, block.start - block.first_key, ops
+        )
 
     def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
-        return attend_causal(layer, query, _take(keys, self.slots), _take(values, self.slots), self.num_requests)
+        if layer.softcap is None and self.ops.attends_single(query, keys, values):
+            return self.ops.attend_shared(query, keys, values, self.slots, layer.scaling, causal=True)
+        new = _index(self.slots[self.cached :])
+        part = attend_causal(layer, query, _take(keys, new), _take(values, new))
+        if not self.cached:
+            return part
+        before = _index(self.slots[: self.cached])
+        out, lse = attend_all(layer, query, _take(keys, before), _take(values, before))
+        dtype = score_dtype(query.dtype)
+        total = (out.to(dtype, copy=True), lse.to(dtype, copy=True))
+        merge(total, slice(None), part)
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,20 +234,16 @@ class _Masked:
         return attend_masked(layer, query, _take(keys, self.slots), _take(values, self.slots), self.mask)
 
 
-def _causal_pieces(blocks: list[Block], ops: CpuOps) -> Iterator[_Shared | _Causal | _Masked]:
-    """What each request has cached of its own; and its new tokens, together with those of requests with as many."""
-    alike: dict[int, list[Block]] = {}
-    for block in blocks:
-        count, cached = block.end - block.begin, block.start - block.first_key
-        if cached:
-            yield _Shared.of(Segment(np.arange(block.begin, block.end), block.slots[:cached]), ops)
-        if block.spans:
-            own = dataclasses.replace(block, first_key=block.start, slots=block.slots[cached:])
-            yield _Masked.of(own, (None, None))
-        else:
-            alike.setdefault(count, []).append(block)
-    for group in alike.values():
-        yield _Causal.of(group)
+def _pieces_of(block: Block, ops: CpuOps) -> Iterator[_Shared | _Causal | _Masked]:
+    """Of a request's own keys. Where images see each other, what is cached and what is new are apart."""
+    if not block.spans:
+        yield _Causal.of(block, ops)
+        return
+    cached = block.start - block.first_key
+    if cached:
+        yield _Shared.of(Segment(np.arange(block.begin, block.end), block.slots[:cached]), ops)
+    new = dataclasses.replace(block, first_key=block.start, slots=block.slots[cached:])
+    yield _Masked.of(new, (None, None))
 
 
 def _index(numbers: NDArray[np.int64]) -> Index:

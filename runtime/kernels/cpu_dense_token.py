@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from runtime.kernels.attend_single import attend_single
-from runtime.kernels.cpu_native import rms_norm, rotate_and_write, silu_multiply
+from runtime.kernels.cpu_native import rms_norm, rotate_and_write
 from runtime.kernels.panels import multiply
 from runtime.kernels.vector import LANES
 
@@ -43,9 +43,9 @@ def dense_token(
 ) -> None:
     """x [1, hidden] float32, the token's embedding, is overwritten; logits [1, vocab] float32 are written.
 
-    cos, sin: [1, dim]. In panels: qkv [layers, ...] for [rows, hidden], output for [hidden, heads * dim], gate_up for
-    [2 * inner, hidden], down for [hidden, inner], head for [vocab, hidden]. qkv_bias: float32 [layers, rows], or
-    [layers, 0]. norms [layers, 2, hidden].
+    cos, sin: [1, dim]. In panels: qkv [layers, ...] for [rows, hidden], output for [hidden, heads * dim], gate_up in
+    turns for [2 * inner, hidden], down for [hidden, inner], head for [vocab, hidden]. qkv_bias: float32 [layers, rows],
+    or [layers, 0]. norms [layers, 2, hidden].
     slots: int64 [1, positions], of the request's tokens, its last the one to write; layer l sees those from
     first_slots[l] on. keys, values: [layers, slots, kv_heads, dim].
     """
@@ -57,7 +57,6 @@ def dense_token(
     states = np.empty((1, qkv.shape[1] * LANES), np.float32)
     attended = np.empty((1, num_heads, dim), final_norm.dtype)
     masses = np.empty((1, num_heads), np.float32)
-    both = np.empty((1, 2 * inner), np.float32)
     gated = np.empty((1, inner), final_norm.dtype)
     rows = np.zeros(1, np.int64)
     length = np.empty(1, np.int64)
@@ -65,15 +64,14 @@ def dense_token(
     own_slot = slots[0, slots.shape[1] - 1 :]
     for layer in range(layers):
         rms_norm(x, norms[layer, 0], epsilon, normed)
-        multiply(normed, qkv[layer], qkv_bias[layer], nothing, states)
+        multiply(normed, qkv[layer], qkv_bias[layer], nothing, False, states)
         rotate_and_write(states, cos, sin, own_slot, keys[layer], values[layer], num_heads)
         seen = slots[:, first_slots[layer] :]
         length[0] = seen.shape[1]
         attend_single(states, 0, rows, keys[layer], values[layer], seen, length, scalings[layer], attended, masses)
-        multiply(attended.reshape(1, num_heads * dim), output[layer], no_bias, x, x)
+        multiply(attended.reshape(1, num_heads * dim), output[layer], no_bias, x, False, x)
         rms_norm(x, norms[layer, 1], epsilon, normed)
-        multiply(normed, gate_up[layer], no_bias, nothing, both)
-        silu_multiply(both, gated)
-        multiply(gated, down[layer], no_bias, x, x)
+        multiply(normed, gate_up[layer], no_bias, nothing, True, gated)
+        multiply(gated, down[layer], no_bias, x, False, x)
     rms_norm(x, final_norm, epsilon, normed)
-    multiply(normed, head, no_bias, nothing, logits)
+    multiply(normed, head, no_bias, nothing, False, logits)

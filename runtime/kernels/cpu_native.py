@@ -19,6 +19,7 @@ from runtime.kernels.vector import (
     exponential,
     fill,
     load,
+    maximum,
     multiply,
     multiply_add,
     store,
@@ -50,13 +51,18 @@ def rms_norm(x: Any, weight: Any, epsilon: Any, out: Any) -> None:
 def silu_multiply(gate_up: Any, out: Any) -> None:
     """out[r] = silu(gate_up[r, :n]) * gate_up[r, n:]."""
     rows, width = out.shape
-    one, zero = fill(np.float32(1)), fill(np.float32(0))
     for row in range(rows):
         begin = row * 2 * width
         for i in range(0, width, LANES):
             gate, up = load(gate_up, begin + i), load(gate_up, begin + width + i)
-            sigmoid = divide(one, add(one, exponential(subtract(zero, gate))))
-            store(out, row * width + i, multiply(multiply(gate, sigmoid), up))
+            store(out, row * width + i, multiply(silu(gate), up))
+
+
+@_compiled
+def silu(x: Any) -> Any:
+    """x * sigmoid(x), lane by lane."""
+    negative = subtract(fill(np.float32(0)), maximum(x, fill(np.float32(-87))))  # below, it is 0 to float32
+    return divide(x, add(fill(np.float32(1)), exponential(negative)))
 
 
 @_compiled

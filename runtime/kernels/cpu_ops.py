@@ -133,8 +133,10 @@ class CpuOps:
         values: torch.Tensor,
         slots: NDArray[np.int64],
         scaling: float,
+        causal: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Every row of query [n, heads, dim] sees all of `slots`. Returns float32 [n, heads, dim] and [n, heads].
+        """Every row of query [n, heads, dim] sees all of `slots`; or if causal, those up to its own, the last row's
+        being the last. Returns float32 [n, heads, dim] and [n, heads].
 
         Where `attends_single`.
         """
@@ -142,7 +144,7 @@ class CpuOps:
         out, lse = torch.empty(num, heads, dim), torch.empty(num, heads)
         flat = query.as_strided((query.stride(0) * (num - 1) + heads * dim,), (1,))
         pool = (array_of(keys), array_of(values))
-        attend_shared(array_of(flat), query.stride(0), *pool, slots, scaling, array_of(out), array_of(lse))
+        attend_shared(array_of(flat), query.stride(0), *pool, slots, causal, scaling, array_of(out), array_of(lse))
         return out, lse
 
     def merges(self, out: torch.Tensor) -> bool:
@@ -194,7 +196,7 @@ def _examples(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
         (cpu_native.rotate_and_write, (some(1, 96), some(1, 32), some(1, 32), one, pool, pool.copy(), 1)),
         (cpu_native.merge_parts, (*merging, some(1, 1, 32), some(1, 1, of=full))),
     ]
-    shared = (some(32), 32, pool, pool, one, 1.0, some(1, 1, 32, of=full), some(1, 1, of=full))
+    shared = (some(32), 32, pool, pool, one, False, 1.0, some(1, 1, 32, of=full), some(1, 1, of=full))
     kinds.append((attend_shared, shared))
     for out in {dtype, full}:
         attended = (some(1, 1, 32, of=out), some(1, 1, of=full))
@@ -205,7 +207,9 @@ def _examples(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
     nothing = some(0, of=full)
     # Of hidden size, heads, KV heads and inner size 32, 1, 1 and 32: each layer's four weights, and the head.
     weights = [_some_panels(dtype, outputs) for outputs in (96, 32, 64, 32, 32)]
-    kinds.append((multiply, (some(2, 32), weights[0][0], nothing, some(0, 0), some(2, 96))))
+    for out in {dtype, full}:
+        product = (some(2, 32), weights[0][0], nothing, some(0, 0, of=out), False, some(2, 96, of=out))
+        kinds.append((multiply, product))
     layers = (weights[0], some(1, 0, of=full), *weights[1:4], some(1, 2, 32))
     token = (some(1, 32, of=full), some(1, 32, of=full), some(1, 32, of=full), *layers, 1e-5, some(32), weights[4][0])
     request = (np.ones(1), one, one[None], some(1, 1, 1, 32), some(1, 1, 1, 32), some(1, 32, of=full))

@@ -33,29 +33,18 @@ def attend_all(layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, v
     return _attend_plain(layer, query, keys, values, None)
 
 
-def attend_causal(
-    layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, requests: int = 1
-) -> Part:
-    """As many keys as rows, those of `requests` equally long requests one after another: a row sees the keys of its own
-    request up to its own."""
-    count = query.shape[0] // requests
+def attend_causal(layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
+    """As many keys as rows; a row sees those up to its own."""
     if _fused_applies(layer):
-        # [requests * kv_heads, group, count, key_dim]; keys are the same for the whole group by a stride of 0
-        q = query.unflatten(1, (layer.num_kv_heads, layer.group_size)).unflatten(0, (requests, count))
-        q = q.permute(0, 2, 3, 1, 4).flatten(0, 1)
-        k = keys.unflatten(0, (requests, count)).transpose(1, 2).flatten(0, 1)[:, None]
-        v = values.unflatten(0, (requests, count)).transpose(1, 2).flatten(0, 1)[:, None]
-        k, v = k.expand(-1, layer.group_size, -1, -1), v.expand(-1, layer.group_size, -1, -1)
+        # [kv_heads, group, rows, key_dim]; keys are the same for the whole group by a stride of 0
+        q = query.unflatten(1, (layer.num_kv_heads, layer.group_size)).permute(1, 2, 0, 3)
+        k = keys.transpose(0, 1)[:, None].expand(-1, layer.group_size, -1, -1)
+        v = values.transpose(0, 1)[:, None].expand(-1, layer.group_size, -1, -1)
         out, lse = _fused(layer, q, k, v, causal=True)
-        out = out.unflatten(0, (requests, -1)).permute(0, 3, 1, 2, 4)
-        lse = lse.unflatten(0, (requests, -1)).permute(0, 3, 1, 2)
-        return out.reshape(query.shape[0], layer.num_heads, -1), lse.reshape(query.shape[0], layer.num_heads)
+        return out.permute(2, 0, 1, 3).flatten(1, 2), lse.permute(2, 0, 1).flatten(1, 2)
+    count = query.shape[0]
     mask = torch.ones(count, count, dtype=torch.bool, device=query.device).tril()
-    parts = [
-        _attend_plain(layer, q, k, v, mask)
-        for q, k, v in zip(query.split(count), keys.split(count), values.split(count), strict=True)
-    ]
-    return joined(parts)
+    return _attend_plain(layer, query, keys, values, mask)
 
 
 def attend_masked(

@@ -1,7 +1,8 @@
 """Matrix products with weights laid out once in the order in which they are read: panels of 16 outputs.
 
 In come rows of activations and the panels of a weight; out goes their product, with a bias or a residual added in
-float32 before it is rounded once. Both are float32, or bfloat16 bits in uint16.
+float32 before it is rounded once, or one half of it gated by the other. Both are float32, or bfloat16 bits in uint16;
+what comes out of bfloat16 may be float32.
 
     weight [outputs, inputs]  ->  panel p: outputs [16 p, 16 p + 16)
                                   line l:  16 words of 4 bytes, one an output: inputs l (float32), or 2 l and 2 l + 1
@@ -18,7 +19,9 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
+from runtime.kernels.cpu_native import silu
 from runtime.kernels.vector import LANES, VECTOR, add, load, pointer_to, store
+from runtime.kernels.vector import multiply as multiplied
 from runtime.kernels.words import INDEX, LINE, WORD, Loop, ask_for, everywhere, multiply_words
 
 _compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
@@ -39,18 +42,21 @@ def line_width(itemsize: int) -> int:
 def _block(rows: int, panels: int) -> Any:
     """An operation: `rows` rows of x times `panels` panels next to each other, into sums [rows, 16 * panels].
 
-    x: from element x_at on, rows `stride` elements apart. weights: from element at on. lines: in a panel.
+    x: from element x_at on, rows `stride` elements apart. weights: from element at on, panels `apart` lines apart.
+    lines: how many of a panel. sums: from element `to` on.
     """
 
-    def declare(typing: Any, x: Any, x_at: Any, stride: Any, weights: Any, at: Any, lines: Any, sums: Any) -> Any:
+    def declare(
+        typing: Any, x: Any, x_at: Any, stride: Any, weights: Any, at: Any, apart: Any, lines: Any, sums: Any, to: Any
+    ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            x, x_at, stride, weights, at, lines, sums = arguments
+            x, x_at, stride, weights, at, apart, lines, sums, to = arguments
             x_words = pointer_to(context, builder, signature.args[0], x, x_at, WORD)
             first = pointer_to(context, builder, signature.args[3], weights, at, LINE)
             narrow = signature.args[3].dtype == types.uint16
             words = builder.ashr(stride, INDEX(1)) if narrow else stride
             x_rows = [builder.gep(x_words, [builder.mul(words, INDEX(row))]) for row in range(rows)]
-            columns = [builder.gep(first, [builder.mul(lines, INDEX(panel))]) for panel in range(panels)]
+            columns = [builder.gep(first, [builder.mul(apart, INDEX(panel))]) for panel in range(panels)]
             loop = Loop(builder, lines, [VECTOR(None)] * (rows * panels))
             line_of_each = [builder.load(builder.gep(column, [loop.i]), align=4) for column in columns]
             if rows > 1:  # with one row, the processor itself sees in time what comes next
@@ -61,69 +67,119 @@ def _block(rows: int, panels: int) -> Any:
                 word = everywhere(builder, builder.gep(x_row, [loop.i]))
                 for line in line_of_each:
                     results.append(multiply_words(builder, narrow, line, word, loop.values[len(results)]))
-            out = pointer_to(context, builder, signature.args[6], sums, INDEX(0), VECTOR)
+            out = pointer_to(context, builder, signature.args[7], sums, to, VECTOR)
             for i, total in enumerate(loop.done(results)):
                 builder.store(total, builder.gep(out, [INDEX(i)]), align=4)
             return context.get_dummy_value()
 
         index = types.intp
-        return types.void(x, index, index, weights, index, index, sums), generate
+        return types.void(x, index, index, weights, index, index, index, sums, index), generate
 
     declare.__doc__ = _block.__doc__
     return _intrinsic(declare)
 
 
-twelve_rows, _four_rows, _one_row = _block(ROWS_AT_ONCE, 2), _block(4, 2), _block(1, 1)
+twelve_rows, _eight_rows, _four_rows, _one_row = (_block(ROWS_AT_ONCE, 2), _block(8, 2), _block(4, 2), _block(1, 1))
 
 
 @_compiled
-def multiply(x: Any, panels: Any, bias: Any, residual: Any, out: Any) -> None:
+def multiply(x: Any, panels: Any, bias: Any, residual: Any, gated: bool, out: Any) -> None:
     """out[r] = x[r] . weight + bias + residual[r].
 
     x [rows, inputs]; panels [outputs / 16, lines, words of a line]; bias: float32 [outputs] or [0]; residual: [rows,
-    outputs] or [0, 0], may be `out`.
+    outputs] or [0, 0], may be `out`. gated: a panel of gates comes before each panel, and out = silu(gate) * the other,
+    [rows, outputs / 2].
     """
     rows, width = x.shape
     lines = panels.shape[1]
     size = lines * panels.shape[2]
     sums = np.empty((ROWS_AT_ONCE, _COLUMNS), np.float32)
     in_twos = 0 if rows == 1 else panels.shape[0] // 2 * 2
+    if 1 < rows < ROWS_AT_ONCE:
+        x = _filled_up(x)
     for first in range(0, rows, ROWS_IN_CACHE):
         last = min(first + ROWS_IN_CACHE, rows)
         for panel in range(0, in_twos, 2):
             at, column = panel * size, panel * LANES
             row = first
-            while last - row >= ROWS_AT_ONCE:
-                twelve_rows(x, row * width, width, panels, at, lines, sums)
-                _finish(sums, row, column, ROWS_AT_ONCE, _COLUMNS, bias, residual, out)
-                row += ROWS_AT_ONCE
-            while last - row >= 4:
-                _four_rows(x, row * width, width, panels, at, lines, sums)
-                _finish(sums, row, column, 4, _COLUMNS, bias, residual, out)
-                row += 4
-            _row_by_row(x, row, last, panels, panel, panel + 2, bias, residual, out, sums)
-        _row_by_row(x, first, last, panels, in_twos, panels.shape[0], bias, residual, out, sums)
+            while row < last:
+                together = _together(last - row)
+                begin = max(0, min(row, last - together))  # before `row`, what is done already: it costs less than few
+                if together == ROWS_AT_ONCE:
+                    twelve_rows(x, begin * width, width, panels, at, lines, lines, sums, 0)
+                elif together == 8:
+                    _eight_rows(x, begin * width, width, panels, at, lines, lines, sums, 0)
+                else:
+                    _four_rows(x, begin * width, width, panels, at, lines, lines, sums, 0)
+                end = min(begin + together, last)
+                _finish(sums, row - begin, row, end, column, _COLUMNS, bias, residual, gated, out)
+                row = end
+        _row_by_row(x, first, last, panels, in_twos, panels.shape[0], bias, residual, gated, out, sums)
+
+
+@_compiled
+def _together(rows: int) -> int:
+    """How many rows to do at once, where so many are left."""
+    if rows > 8:
+        return ROWS_AT_ONCE
+    return 8 if rows > 4 else 4
+
+
+@_compiled
+def _filled_up(x: Any) -> Any:
+    """Few rows, and zeros up to as many as are done at once."""
+    filled = np.zeros((_together(len(x)), x.shape[1]), x.dtype)
+    filled[: len(x)] = x
+    return filled
 
 
 @_compiled
 def _row_by_row(
-    x: Any, row: int, last: int, panels: Any, panel: int, end: int, bias: Any, residual: Any, out: Any, sums: Any
+    x: Any,
+    row: int,
+    last: int,
+    panels: Any,
+    panel: int,
+    end: int,
+    bias: Any,
+    residual: Any,
+    gated: bool,
+    out: Any,
+    sums: Any,
 ) -> None:
     """Rows [row, last) times panels [panel, end)."""
     width, lines = x.shape[1], panels.shape[1]
-    for p in range(panel, end):
+    size, together = lines * panels.shape[2], 2 if gated else 1
+    for p in range(panel, end, together):
         for r in range(row, last):
-            _one_row(x, r * width, width, panels, p * lines * panels.shape[2], lines, sums)
-            _finish(sums, r, p * LANES, 1, LANES, bias, residual, out)
+            for i in range(together):
+                _one_row(x, r * width, width, panels, (p + i) * size, lines, lines, sums, i * LANES)
+            _finish(sums, 0, r, r + 1, p * LANES, together * LANES, bias, residual, gated, out)
 
 
 @_compiled
-def _finish(sums: Any, row: int, column: int, rows: int, columns: int, bias: Any, residual: Any, out: Any) -> None:
-    """Writes sums [rows, columns] to out, from [row, column] on."""
-    for r in range(rows):
-        to = (row + r) * out.shape[1] + column
+def _finish(
+    sums: Any,
+    skipped: int,
+    row: int,
+    end: int,
+    column: int,
+    columns: int,
+    bias: Any,
+    residual: Any,
+    gated: bool,
+    out: Any,
+) -> None:
+    """Writes sums [skipped:, columns] to rows [row, end) of out, from `column` on."""
+    for r in range(row, end):
+        own = (r - row + skipped) * columns
+        if gated:
+            gate, up = load(sums, own), load(sums, own + LANES)
+            store(out, r * out.shape[1] + column // 2, multiplied(silu(gate), up))
+            continue
+        to = r * out.shape[1] + column
         for i in range(0, columns, LANES):
-            value = load(sums, r * columns + i)
+            value = load(sums, own + i)
             if bias.size:
                 value = add(value, load(bias, column + i))
             if residual.size:

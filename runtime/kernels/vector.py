@@ -99,15 +99,15 @@ def store(typing: Any, array: Any, offset: Any, value: Any) -> Any:
 
 
 @_intrinsic
-def prefetch(typing: Any, array: Any, offset: Any) -> Any:
-    """Asks for the cache line of an element that is read soon. The element need not exist."""
+def touch(typing: Any, array: Any, offset: Any) -> Any:
+    """Reads an element, so that its cache line is there soon. In order, such reads start the processor's own
+    prefetcher, which does not learn from lines that are only asked for."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word = ir.IntType(32)
-        pointer = pointer_to(context, builder, signature.args[0], arguments[0], arguments[1], ir.IntType(8))
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [pointer, ir.Constant(word, 0), ir.Constant(word, 3), ir.Constant(word, 1)])
+        element = signature.args[0].dtype.bitwidth
+        array, offset = arguments
+        pointer = pointer_to(context, builder, signature.args[0], array, offset, ir.IntType(element))
+        builder.load_atomic(pointer, "monotonic", element // 8)  # or it would be left out: nobody uses it
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate

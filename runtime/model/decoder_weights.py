@@ -7,7 +7,7 @@ given back). Either way there is one copy, and the checkpoint's file is no longe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,11 +24,13 @@ _KINDS: dict[str, Callable[[Any], list[nn.Linear]]] = {
     "gate_up": lambda layer: [layer.mlp.gate_proj, layer.mlp.up_proj],
     "down": lambda layer: [layer.mlp.down_proj],
 }
+_IN_TURNS = {"gate_up"}
+"""Kinds whose panels take turns, one of each of their weights: what gates comes out next to what is gated."""
 
 
 class DecoderWeights:
     """qkv, output, gate_up, down: [layers, outputs, inputs], or in panels [layers, outputs / 16, lines, words];
-    head: the same without layers.
+    head: the same without layers. Panels of gate_up are in turns of the gate's and the other's.
 
     norms: [layers, 2, hidden]. qkv_bias: float32 [layers, outputs] or [layers, 0]; biases: the same, one a layer or
     None. final_norm [hidden]. num_tokens: of the vocabulary.
@@ -40,7 +42,7 @@ class DecoderWeights:
         self._model = model
         layers, head = model.get_decoder().layers, model.get_output_embeddings()
         self._tied = head.weight is model.get_decoder().embed_tokens.weight
-        stacks = {kind: self._stack([parts(layer) for layer in layers]) for kind, parts in _KINDS.items()}
+        stacks = {kind: self._stack([parts(layer) for layer in layers], kind) for kind, parts in _KINDS.items()}
         self.qkv, self.output, self.gate_up, self.down = stacks.values()
         self.num_tokens = len(head.weight)
         laid_out = self._head_in_panels(head) if in_panels else None
@@ -68,31 +70,29 @@ class DecoderWeights:
         for kind, parts in _KINDS.items():
             for layer, stacked in zip(layers, getattr(self, kind), strict=True):
                 linears = parts(layer)
-                sizes = [linear.out_features for linear in linears]
-                for linear, weight in zip(linears, from_panels(stacked).split(sizes), strict=True):
-                    linear.weight = _frozen(weight.clone())
+                for linear, own in zip(linears, _split(stacked, linears, kind), strict=True):
+                    linear.weight = _frozen(from_panels(own))
         head = self._model.get_output_embeddings()
         head.weight = _frozen(from_panels(self.head)[: self.num_tokens].clone())
         if self._tied:
             self._model.get_decoder().embed_tokens.weight = head.weight
 
-    def _stack(self, linears: list[list[nn.Linear]]) -> torch.Tensor:
+    def _stack(self, linears: list[list[nn.Linear]], kind: str) -> torch.Tensor:
         """Takes the weights of every layer's `linears`, and puts them under each other."""
         outputs, example = sum(linear.out_features for linear in linears[0]), linears[0][0].weight
         plain = (outputs, example.shape[1])
         one = panels_shape(*plain, example.dtype) if self.in_panels else plain
         stack = _memory((len(linears), *one), example)
         for layer, stacked in zip(linears, stack, strict=True):
-            begin = 0
-            for linear in layer:
-                end = begin + linear.out_features
-                if self.in_panels:
-                    to_panels(linear.weight.detach(), stacked[begin // LANES : end // LANES])
+            if self.in_panels:
+                for linear, own in zip(layer, _split(stacked, layer, kind), strict=True):
+                    to_panels(linear.weight.detach(), own)
                     linear.weight = _frozen(example.new_empty(0))
-                else:
-                    stacked[begin:end] = linear.weight.detach()
-                    linear.weight = _frozen(stacked[begin:end])
-                begin = end
+            else:
+                sizes = [linear.out_features for linear in layer]
+                for linear, own in zip(layer, stacked.split(sizes), strict=True):
+                    own.copy_(linear.weight.detach())
+                    linear.weight = _frozen(own)
         return stack
 
     def _head_in_panels(self, head: nn.Linear) -> torch.Tensor:
@@ -104,6 +104,13 @@ class DecoderWeights:
         if self._tied:
             self._model.get_decoder().embed_tokens.weight = head.weight
         return layout
+
+
+def _split(stacked: torch.Tensor, linears: list[nn.Linear], kind: str) -> Sequence[torch.Tensor]:
+    """The panels of each of a layer's weights."""
+    if kind in _IN_TURNS:
+        return [stacked[i :: len(linears)] for i in range(len(linears))]
+    return stacked.split([linear.out_features // LANES for linear in linears])
 
 
 def fit_panels(model: Any) -> bool:

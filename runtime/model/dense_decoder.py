@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -90,7 +89,8 @@ class _Layer:
     post_norm: torch.Tensor
     qkv: Linear
     output: Linear
-    gate_up: Linear
+    gate: Callable[[torch.Tensor], torch.Tensor]
+    """silu(gate) * up."""
     down: Linear
 
 
@@ -102,13 +102,15 @@ class DenseDecoder:
         self._ops = ops
         self._rotary = decoder.rotary_emb
         self._epsilon = _epsilon(decoder.norm) or 0.0
+        self._pack = pack
         in_panels = ops.ready and torch.get_num_threads() == 1 and fit_panels(model)
         # Every weight is copied before any is packed: then the checkpoint's file is no longer mapped into memory.
         weights = self._weights = DecoderWeights(model, in_panels)
-        linear = PanelLinear if in_panels else partial(PackedLinear, pack=pack)
-        head = partial(PanelLinear, outputs=weights.num_tokens) if in_panels else linear
-        self._head: Linear = head(weights.head, None)
-        self._layers = [_layer(layer, i, weights, linear) for i, layer in enumerate(decoder.layers)]
+        if in_panels:
+            self._head: Linear = PanelLinear(weights.head, None, weights.num_tokens, torch.float32)
+        else:
+            self._head = PackedLinear(weights.head, None, pack)
+        self._layers = [self._layer(layer, i) for i, layer in enumerate(decoder.layers)]
         self._scalings = np.array([layer.attention.scaling for layer in self._layers])
         self._windows = [layer.attention.sliding_window for layer in self._layers]
 
@@ -139,7 +141,8 @@ class DenseDecoder:
         attention: MergedAttention,
         embeddings: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """input_ids [1, T], position_ids [1, T] or [3, 1, T]; logits [len(rows), vocab] of these tokens.
+        """input_ids [1, T], position_ids [1, T] or [3, 1, T]; logits [len(rows), vocab] of these tokens, in the model's
+        dtype, or float32 from panels.
 
         embeddings: [T, width], where they are not those of `input_ids`; may be overwritten.
         """
@@ -161,8 +164,7 @@ class DenseDecoder:
         for layer in self._layers:
             qkv = layer.qkv.forward(ops.rms_norm(x, layer.input_norm, epsilon))
             x = layer.output.forward(attention.attend_merged(layer.attention, qkv, cos, sin), x)
-            gated = ops.silu_multiply(layer.gate_up.forward(ops.rms_norm(x, layer.post_norm, epsilon)))
-            x = layer.down.forward(gated, x)
+            x = layer.down.forward(layer.gate(ops.rms_norm(x, layer.post_norm, epsilon)), x)
         if len(rows) < x.shape[0]:
             x = x[rows]
         return ops.rms_norm(x, self._weights.final_norm, epsilon)
@@ -212,23 +214,30 @@ class DenseDecoder:
         )
         return logits[:, : weights.num_tokens]
 
+    def _layer(self, layer: Any, index: int) -> _Layer:
+        weights = self._weights
+        return _Layer(
+            attention=layer.self_attn.paged_attention,
+            input_norm=weights.norms[index, 0],
+            post_norm=weights.norms[index, 1],
+            qkv=self._linear(weights.qkv[index], weights.biases[index]),
+            output=self._linear(weights.output[index]),
+            gate=self._gate(weights.gate_up[index]),
+            down=self._linear(weights.down[index]),
+        )
+
+    def _linear(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Linear:
+        return PanelLinear(weight, bias) if self._weights.in_panels else PackedLinear(weight, bias, self._pack)
+
+    def _gate(self, weight: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+        if self._weights.in_panels:
+            return PanelLinear(weight, None).gate
+        linear = self._linear(weight)
+        return lambda x: self._ops.silu_multiply(linear.forward(x))
+
     def _angles(self, x: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         cos, sin = self._rotary(x, position_ids)
         return cos[0], sin[0]
-
-
-def _layer(
-    layer: Any, index: int, weights: DecoderWeights, linear: Callable[[torch.Tensor, torch.Tensor | None], Linear]
-) -> _Layer:
-    return _Layer(
-        attention=layer.self_attn.paged_attention,
-        input_norm=weights.norms[index, 0],
-        post_norm=weights.norms[index, 1],
-        qkv=linear(weights.qkv[index], weights.biases[index]),
-        output=linear(weights.output[index], None),
-        gate_up=linear(weights.gate_up[index], None),
-        down=linear(weights.down[index], None),
-    )
 
 
 def _plain(layer: Any, epsilon: float | None) -> bool:

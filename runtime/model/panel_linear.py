@@ -15,22 +15,36 @@ from runtime.kernels.vector import LANES
 class PanelLinear:
     """x [rows, in] -> [rows, out], as `nn.Linear` with the same weight and bias, on one thread.
 
-    layout: as `to_panels` makes it. outputs: of the weight, where its last panel is not full.
+    layout: as `to_panels` makes it. outputs: of the weight, where its last panel is not full. dtype: of what comes out,
+    that of the weight if None.
     """
 
-    def __init__(self, layout: torch.Tensor, bias: torch.Tensor | None, outputs: int | None = None) -> None:
+    def __init__(
+        self,
+        layout: torch.Tensor,
+        bias: torch.Tensor | None,
+        outputs: int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         self._padded = layout.shape[0] * LANES
         self._outputs = outputs or self._padded
+        self._dtype = dtype or layout.dtype
         self._bias = torch.empty(0) if bias is None else bias.float()
-        self._nothing = array_of(layout.new_empty(0, 0))
+        self._nothing = array_of(torch.empty(0, 0, dtype=self._dtype))
         self._arrays = (array_of(layout), self._bias.numpy())
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         """With `residual` [rows, out]: the sum with it."""
-        out = x.new_empty(x.shape[0], self._padded)
+        out = x.new_empty(x.shape[0], self._padded, dtype=self._dtype)
         added = self._nothing if residual is None else array_of(residual)
-        panels.multiply(array_of(x), *self._arrays, added, array_of(out))
-        return out if self._outputs == self._padded else out[:, : self._outputs]
+        panels.multiply(array_of(x), *self._arrays, added, False, array_of(out))
+        return out if self._outputs == self._padded else out[:, : self._outputs].contiguous()
+
+    def gate(self, x: torch.Tensor) -> torch.Tensor:
+        """silu(gate) * up, [rows, out / 2], of a weight in which panels of both take turns."""
+        out = x.new_empty(x.shape[0], self._padded // 2)
+        panels.multiply(array_of(x), *self._arrays, self._nothing, True, array_of(out))
+        return out
 
 
 def panels_shape(outputs: int, inputs: int, dtype: torch.dtype) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from grammars import apply_masks
+from grammars import apply_masks, likeliest_allowed
 from grammars.automaton import ByteAutomaton, pack
 from grammars.compose.texts import TextsAutomaton
 from grammars.limits import DEFAULT_LIMITS
@@ -132,7 +132,10 @@ def test_apply_masks() -> None:
         bits = np.packbits(allowed, axis=1, bitorder="little")
         packed[:, : bits.shape[1]] = bits
         logits = rng.standard_normal((3, tokens)).astype(np.float32)
+        logits[0, :20] = logits.max() + 1  # several are the largest
         expected = np.where(allowed, logits, -np.inf)
+        found = likeliest_allowed(logits, packed.view(np.int32), logits.argmax(1))
+        assert found.tolist() == np.where(allowed.any(1), expected.argmax(1), logits.argmax(1)).tolist()
         apply_masks(logits, packed.view(np.int32))
         assert np.array_equal(logits, expected)
     with pytest.raises(ValueError, match="need masks"):

@@ -35,6 +35,7 @@ def test_rms_norm(ops: CpuOps, rows: int) -> None:
 def test_silu_multiply(ops: CpuOps, rows: int) -> None:
     torch.manual_seed(0)
     gate_up = (torch.randn(rows, 192) * 20).to(ops.dtype)
+    gate_up[0, :4] = torch.tensor([-1000.0, -100.0, 100.0, 1000.0])
     expected = torch.nn.functional.silu(gate_up[:, :96].double()) * gate_up[:, 96:].double()
     found = ops.silu_multiply(gate_up)
     torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=1e-6 if ops.dtype == torch.float32 else 1e-2)
@@ -71,6 +72,22 @@ def test_many_queries_of_the_same_keys(ops: CpuOps, layer: AttentionLayer, rows:
     tolerance = 1e-5 if ops.dtype == torch.float32 else 2e-2
     for one, wanted in zip(found, expected, strict=True):
         torch.testing.assert_close(one.double(), wanted, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize(("rows", "seen"), [(1, 1), (1, 40), (7, 7), (33, 33), (40, 100), (16, 128)])
+@pytest.mark.parametrize("layer", [AttentionLayer(0, "", 6, 2, 64, 64, 0.2), AttentionLayer(0, "", 3, 3, 32, 32, 0.1)])
+def test_many_queries_see_the_keys_up_to_their_own(ops: CpuOps, layer: AttentionLayer, rows: int, seen: int) -> None:
+    torch.manual_seed(0)
+    query = torch.randn(rows, layer.num_heads + 1, layer.key_dim).to(ops.dtype)[:, : layer.num_heads]
+    keys, values = torch.randn(2, 128, layer.num_kv_heads, layer.key_dim).to(ops.dtype)
+    slots = torch.randperm(128)[:seen]
+    out, lse = ops.attend_shared(query, keys, values, slots.numpy(), layer.scaling, causal=True)
+    tolerance = 1e-5 if ops.dtype == torch.float32 else 2e-2
+    for row in range(rows):
+        own = slots[: seen - rows + row + 1]
+        wanted = attend_all(layer, query[row : row + 1].double(), keys[own].double(), values[own].double())
+        for one, expected in zip((out[row : row + 1], lse[row : row + 1]), wanted, strict=True):
+            torch.testing.assert_close(one.double(), expected, atol=tolerance, rtol=tolerance)
 
 
 def test_unready_kernels_leave_the_work_to_torch() -> None:
