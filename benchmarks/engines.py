@@ -290,10 +290,15 @@ def main() -> None:
             python = options.vllm_python if name == "vllm" else sys.executable
             command = [python, "-m", "benchmarks.engines", "--worker", name, str(round_), "--only", options.only]
             command += ["--threads", str(options.threads)] + ["--tiny"] * options.tiny
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=_environment())
             found[name].append(json.loads(done.stdout.splitlines()[-1]))
             print(name, done.stdout.splitlines()[-1], flush=True)
             write(options, found)
+
+
+def _environment() -> dict[str, str]:
+    """Python keeps what it has compiled, as on users' machines: else every process compiles its imports anew."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def write(options: argparse.Namespace, found: dict[str, list[dict[str, Row]]]) -> None:

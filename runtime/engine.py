@@ -15,6 +15,7 @@ import numpy as np
 
 import grammars
 from grammars.spec import Spec
+from runtime import collector
 from runtime.api import Embedding, GenerateRequest, ImageSupport, RequestOutput, SamplingParams, TreeSummary
 from runtime.cache.image_keys import ImageKeys
 from runtime.cache.prefix_cache import PageTable, PrefixCache
@@ -117,6 +118,8 @@ class Engine:
         self._loop.start()
         self._stop = weakref.finalize(self, self._loop.stop)
         """Also when the engine is collected, or the interpreter ends."""
+        collector.leave_alone()
+        self._take_up = weakref.finalize(self, collector.take_up)
 
     @staticmethod
     def load_tokenizer(model_path: str | None = None, **settings: Any) -> Any:
@@ -309,6 +312,7 @@ class Engine:
     def shutdown(self) -> None:
         """Stop the loop; requests that still run end with EngineStopped. May be called again."""
         self._stop()
+        self._take_up()
 
     def __enter__(self) -> Engine:
         return self
