@@ -186,29 +186,29 @@ class _Padded:
 
 @dataclass(frozen=True, slots=True)
 class _Causal:
-    """Rows of one request, each of which sees its keys up to its own. cached: how many were there before."""
+    """Rows of one request, each of which sees its keys up to its own. before: those that were cached; new: the rows'
+    own."""
 
     rows: slice
     num_rows: int
     slots: NDArray[np.int64]
-    cached: int
+    before: Index | None
+    new: Index
     ops: CpuOps
 
     @classmethod
     def of(cls, block: Block, ops: CpuOps) -> _Causal:
-        return cls(
-            slice(block.begin, block.end), block.end - block.begin, block.slots, block.start - block.first_key, ops
-        )
+        count, cached = block.end - block.begin, block.start - block.first_key
+        before = _index(block.slots[:cached]) if cached else None
+        return cls(slice(block.begin, block.end), count, block.slots, before, _index(block.slots[cached:]), ops)
 
     def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
         if layer.softcap is None and self.ops.attends_single(query, keys, values):
             return self.ops.attend_shared(query, keys, values, self.slots, layer.scaling, causal=True)
-        new = _index(self.slots[self.cached :])
-        part = attend_causal(layer, query, _take(keys, new), _take(values, new))
-        if not self.cached:
+        part = attend_causal(layer, query, _take(keys, self.new), _take(values, self.new))
+        if self.before is None:
             return part
-        before = _index(self.slots[: self.cached])
-        out, lse = attend_all(layer, query, _take(keys, before), _take(values, before))
+        out, lse = attend_all(layer, query, _take(keys, self.before), _take(values, self.before))
         dtype = score_dtype(query.dtype)
         total = (out.to(dtype, copy=True), lse.to(dtype, copy=True))
         merge(total, slice(None), part)
