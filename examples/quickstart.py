@@ -61,7 +61,7 @@ TEXTS = [
     "In Oslo lives Mia Stone, a nurse of 29.",
     "Ben Clark, 44, is a pilot from Madrid. He is not married.",
     "Meet Eva Long, a doctor. She lives in Vienna. She is 61 years old.",
-    "Leo King is a 23-year-old cook who lives in London.",
+    "Leo King is a 23-year-old driver who lives in London.",
     "Name: Zoe Park. Age: 70. City: Lisbon. She works as a lawyer.",
     "Max Wood works in Berlin as a baker. He is 38 years old. He is married.",
 ]
