@@ -357,7 +357,8 @@ class TestSettings:
         path.write_text(text)
         with pytest.raises(SystemExit) as ended:
             cli.main(["serve", "--config", str(path)])
-        assert ended.value.code == 2 and said in capsys.readouterr().err
+        told = "".join(capsys.readouterr().err.replace("│", "").split())  # a frame breaks long paths anywhere
+        assert ended.value.code == 2 and said.replace(" ", "") in told
 
 
 def test_traces(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
