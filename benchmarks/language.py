@@ -76,18 +76,17 @@ def batch(engine: Engine, programs: int, rounds: int = 5) -> dict[str, Any]:
 
     by_hand(engine, 50)
     times = []
+    watcher = threading.Thread(target=watch)  # beside both, since it takes time
+    watcher.start()
     for _ in range(rounds):
         engine.flush_cache()
         *plain, texts = timed(lambda: by_hand(engine, programs))
         engine.flush_cache()
-        watcher = threading.Thread(target=watch)
-        stop.clear()
-        watcher.start()
         *ours, written = timed(language)
-        stop.set()
-        watcher.join()
         times.append((*plain, *ours))
         assert written == texts
+    stop.set()
+    watcher.join()
     engine_s, engine_cpu_s, language_s, language_cpu_s = map(statistics.median, zip(*times, strict=True))
     return {
         "programs": programs,
