@@ -131,6 +131,7 @@ class JsonMachine:
         self._number_starts: dict[object, dict[int, int]] = {}
         self._tail_memo: dict[int, list[tuple[int, bytes, int]]] = {}
         self._endings: dict[int, tuple[tuple[int, int], ...]] = {}
+        """by local, what `_count_endings` found"""
         self.remembers = frames.remembers
         self._contexts = Contexts(frames.root(root))
         self._memory = Memory(self._contexts, frames, self._step, self._rows.owner)
@@ -420,10 +421,7 @@ class JsonMachine:
             return min(
                 len(text) + self._tail_cost(around, goal) for text, around, goal in self._options(context, local)
             )
-        if context == ROOT:
-            return min(length for length, _ in endings)
-        tails = self._tails(context)
-        return min(length + tails[goal][0] for length, goal in endings)
+        return min(length + self._tail_cost(context, goal) for length, goal in endings)
 
     def _count_endings(self, local: int) -> tuple[tuple[int, int], ...]:
         """(bytes to the end of the value, the goal that it then meets), where no context matters to them; else ()."""

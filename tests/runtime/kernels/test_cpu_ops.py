@@ -59,13 +59,22 @@ def test_rotation_writes_keys_and_values_where_they_belong(ops: CpuOps) -> None:
     assert not keys[[1, 3, 5, 6, 8]].any()
 
 
-@pytest.mark.parametrize(("rows", "seen"), [(1, 1), (5, 16), (3, 33), (40, 100)])
-@pytest.mark.parametrize("layer", [AttentionLayer(0, "", 6, 2, 64, 64, 0.2), AttentionLayer(0, "", 3, 3, 32, 32, 0.1)])
-def test_many_queries_of_the_same_keys(ops: CpuOps, layer: AttentionLayer, rows: int, seen: int) -> None:
+LAYERS = [AttentionLayer(0, "", 6, 2, 64, 64, 0.2), AttentionLayer(0, "", 3, 3, 32, 32, 0.1)]
+
+
+def many_queries(ops: CpuOps, layer: AttentionLayer, rows: int, seen: int) -> tuple[torch.Tensor, ...]:
+    """Queries that do not lie close together, a pool's keys and values, and some of its slots."""
     torch.manual_seed(0)
     query = torch.randn(rows, layer.num_heads + 1, layer.key_dim).to(ops.dtype)[:, : layer.num_heads]
     keys, values = torch.randn(2, 128, layer.num_kv_heads, layer.key_dim).to(ops.dtype)
     slots = torch.randperm(128)[:seen]
+    return query, keys, values, slots
+
+
+@pytest.mark.parametrize(("rows", "seen"), [(1, 1), (5, 16), (3, 33), (40, 100)])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_many_queries_of_the_same_keys(ops: CpuOps, layer: AttentionLayer, rows: int, seen: int) -> None:
+    query, keys, values, slots = many_queries(ops, layer, rows, seen)
     assert ops.attends_single(query, keys, values)
     found = ops.attend_shared(query, keys, values, slots.numpy(), layer.scaling)
     expected = attend_all(layer, query.double(), keys[slots].double(), values[slots].double())
@@ -75,12 +84,9 @@ def test_many_queries_of_the_same_keys(ops: CpuOps, layer: AttentionLayer, rows:
 
 
 @pytest.mark.parametrize(("rows", "seen"), [(1, 1), (1, 40), (7, 7), (33, 33), (40, 100), (16, 128)])
-@pytest.mark.parametrize("layer", [AttentionLayer(0, "", 6, 2, 64, 64, 0.2), AttentionLayer(0, "", 3, 3, 32, 32, 0.1)])
+@pytest.mark.parametrize("layer", LAYERS)
 def test_many_queries_see_the_keys_up_to_their_own(ops: CpuOps, layer: AttentionLayer, rows: int, seen: int) -> None:
-    torch.manual_seed(0)
-    query = torch.randn(rows, layer.num_heads + 1, layer.key_dim).to(ops.dtype)[:, : layer.num_heads]
-    keys, values = torch.randn(2, 128, layer.num_kv_heads, layer.key_dim).to(ops.dtype)
-    slots = torch.randperm(128)[:seen]
+    query, keys, values, slots = many_queries(ops, layer, rows, seen)
     out, lse = ops.attend_shared(query, keys, values, slots.numpy(), layer.scaling, causal=True)
     tolerance = 1e-5 if ops.dtype == torch.float32 else 2e-2
     for row in range(rows):
