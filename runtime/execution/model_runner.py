@@ -23,6 +23,7 @@ from runtime.execution.image_rows import ImageRows
 from runtime.execution.paged_step import PagedStep
 from runtime.execution.pool_size import CPU_FRACTION, available_memory, kv_bytes
 from runtime.kernels.contract import Attention, RaggedBatch
+from runtime.model import discovery
 from runtime.model.dense_decoder import DenseDecoder, SingleToken
 from runtime.model.forward_context import forward_context
 from runtime.model.fusion import PROBE_TOKENS, fuse
@@ -108,7 +109,7 @@ class ModelRunner:
             of_images[0, torch.from_numpy(images.rows).to(of_images.device)] = True
             extra = {"visual_pos_masks": of_images, "deepstack_visual_embeds": deep}
         with forward_context(step):
-            hidden = self._module.get_decoder()(
+            hidden = discovery.decoder(self._module)(
                 inputs_embeds=embeddings, position_ids=forward.position_ids, use_cache=False, **extra
             ).last_hidden_state
         return self._module.get_output_embeddings()(hidden[:, forward.logit_rows])[0].float()
@@ -134,7 +135,7 @@ class ModelRunner:
             hidden = self.decoder.hidden(ids, positions, last, step)
         else:
             with forward_context(step):
-                hidden = self._module.get_decoder()(
+                hidden = discovery.decoder(self._module)(
                     input_ids=ids, position_ids=positions, use_cache=False
                 ).last_hidden_state[0]
         found: NDArray[np.float32] = hidden[-1].float().cpu().numpy()

@@ -9,7 +9,7 @@ reason.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -114,6 +114,13 @@ def discover(config: Any, name: str, trust_remote_code: bool = False) -> tuple[A
 def model_class(config: Any) -> Any:
     """The automatic class that builds and loads this configuration."""
     return AutoModelForCausalLM if family_of(config) is None else AutoModelForImageTextToText
+
+
+def decoder(model: PreTrainedModel) -> nn.Module:
+    """The part of a causal model that ends in the last hidden state, before the head."""
+    found = model.get_decoder()
+    # Llama4ForCausalLM looks for its decoder under a name that only the model with images has, and finds itself.
+    return cast(nn.Module, model.model) if found is model else found
 
 
 def use_paged_attention(model: PreTrainedModel, name: str) -> None:

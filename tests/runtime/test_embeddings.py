@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from runtime.api import GenerateRequest, SamplingParams
 from runtime.engine import Engine
 from runtime.errors import PromptTooLongError, RequestError
+from runtime.model.discovery import decoder
 from tests.runtime.model.families import FAMILIES, tiny_model
 
 QUICK = ("llama", "gemma3_text", "gpt2", "mixtral")
@@ -30,7 +31,7 @@ def test_they_are_the_last_hidden_states(family: str, tmp_path: Path) -> None:
         for length in (1, 2, 17, 90):
             ids = tuple(rng.randrange(3, 259) for _ in range(length))
             with torch.inference_mode():
-                states = model.get_decoder()(torch.tensor([ids]), use_cache=False).last_hidden_state
+                states = decoder(model)(torch.tensor([ids]), use_cache=False).last_hidden_state
             found = engine.embed(ids)
             assert found.num_tokens == length
             assert np.allclose(found.vector, states[0, -1].numpy(), atol=2e-4)
