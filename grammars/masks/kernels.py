@@ -51,7 +51,7 @@ NODES, GROUP_COUNT, DEEPEST, TRIE_FIELDS = range(10, 14)
 
 EMPTY_KEY = -1
 FULL = -4
-"""`landings` needs a longer table"""
+"""`landings` or `walk_inside` needs a longer table"""
 SEVERAL = 256
 IMPOSSIBLE = 1 << 30
 """More tokens than any text takes: there is no way"""
@@ -275,56 +275,62 @@ def walk_apart(tables, trie, state, base, stack_of_base, row):  # type: ignore[n
     return np.int64(DONE)
 
 
-@njit("int64(int64, int64, int64, int32[::1], int64[::1], int64[::1], int64[::1], int64[::1])", cache=True)
-def walk_inside(tables, trie, local, row, inside, inside_nodes, exit_nodes, exit_locals):  # type: ignore[no-untyped-def]
+@njit("int64(int64, int64, int64, int32[::1], int64[::1], int32[::1], int32[:, ::1])", cache=True)
+def walk_inside(tables, trie, local, row, inside, inside_nodes, exits):  # type: ignore[no-untyped-def]
     """Walk without crossing: set the bits of the tokens that stay inside the lexeme of `local`.
 
     inside:       hash set of the locals that those tokens end in, EMPTY_KEY where free
     inside_nodes: a node that ends in each
-    exit_nodes:   nodes that the walk would cross into; their number is `tables[VISITED]` at the end
-    exit_locals:  the local that it would cross from
-    MISSING_ROW or FULL: fill the row, or give a larger `inside`, and begin anew.
+    exits:        [2, n] nodes that the walk would cross into, and the locals that it would cross from; their number is
+                  `tables[VISITED]` at the end
+    MISSING_ROW: fill the row and call again to go on; `tables[POSITION]` and `tables[VISITED]` must be 0 at the first
+    call. FULL: begin anew, with a larger `inside` and larger `exits`.
     """
     t = int64_at(tables)
     a = int64_at(trie)
-    byte = uint8_at(a[BYTE])
-    depth = int32_at(a[DEPTH])
-    end = int32_at(a[END])
-    first = int32_at(a[FIRST])
+    nodes = int32_at(a[PACKED])
     tokens = int32_at(a[TOKENS_AT])
     table = int32_at(t[TABLE])
     stack = int64_at(t[STACK])
     stack[0] = local
-    exits = 0
+    i = t[POSITION]
+    left = t[VISITED]
     count = 0
-    i = 0
+    for slot in range(len(inside)):
+        count += inside[slot] != EMPTY_KEY
+    slot = np.int64(0)
     while i < a[NODES]:
-        d = depth[i]
-        following = np.int64(table[stack[d - 1] * 256 + byte[i]])
+        d = nodes[4 * i] >> 8
+        following = np.int64(table[stack[d - 1] * 256 + np.int64(nodes[4 * i] & 0xFF)])
         if following >= 0:
             stack[d] = following
-            if first[i] != first[i + 1]:
-                slot = slot_for(inside, following)
-                if inside[slot] == EMPTY_KEY:
-                    inside[slot] = following
-                    inside_nodes[slot] = i
-                    count += 1
-                    if 2 * count >= len(inside):
-                        return np.int64(FULL)
-                for k in range(first[i], first[i + 1]):
+            if nodes[4 * i + 2] != nodes[4 * i + 6]:
+                if inside[slot] != following:
+                    slot = slot_for(inside, following)
+                    if inside[slot] == EMPTY_KEY:
+                        inside[slot] = following
+                        inside_nodes[slot] = i
+                        count += 1
+                        if 2 * count >= len(inside):
+                            return np.int64(FULL)
+                for k in range(nodes[4 * i + 2], nodes[4 * i + 6]):
                     token = tokens[k]
                     row[token >> 5] |= np.int32(1) << (token & 31)
             i += 1
         elif following == UNFILLED:
             t[MISS_LOCAL] = stack[d - 1]
+            t[POSITION] = i
+            t[VISITED] = left
             return np.int64(MISSING_ROW)
         else:
             if following == CROSS:
-                exit_nodes[exits] = i
-                exit_locals[exits] = stack[d - 1]
-                exits += 1
-            i = end[i]
-    t[VISITED] = exits
+                if left == exits.shape[1]:
+                    return np.int64(FULL)
+                exits[0, left] = i
+                exits[1, left] = stack[d - 1]
+                left += 1
+            i = np.int64(nodes[4 * i + 1])
+    t[VISITED] = left
     return np.int64(DONE)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 from grammars.masks.token_trie import TokenTrie
 
 _KEPT = 256
+_FORESTS_KEPT = 64
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,31 +39,34 @@ class Slice:
     exits: tuple[bytes, ...]
 
 
-class SliceStore:
-    """The slices of one vocabulary; those used last are kept. Callers hold the lock of `TokenMasks`."""
+class Kept(Generic[Value]):
+    """Values by key, those used last."""
 
-    def __init__(self) -> None:
-        self._slices: OrderedDict[Hashable, Slice] = OrderedDict()
-        self._wide_walks: OrderedDict[Hashable, None] = OrderedDict()
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
 
-    def find(self, key: Hashable) -> Slice | None:
-        """The slice of that key, if it is there."""
-        found = self._slices.get(key)
+    def find(self, key: Hashable) -> Value | None:
+        """The value of that key, if it is there."""
+        found = self._values.get(key)
         if found is not None:
-            self._slices.move_to_end(key)
+            self._values.move_to_end(key)
         return found
 
-    def add(self, key: Hashable, built: Slice) -> None:
-        """Keep a slice."""
-        self._slices[key] = built
-        if len(self._slices) > _KEPT:
-            self._slices.popitem(last=False)
+    def add(self, key: Hashable, value: Value) -> Value:
+        """Keep a value."""
+        self._values[key] = value
+        if len(self._values) > self._most:
+            self._values.popitem(last=False)
+        return value
 
-    def is_worth_building(self, key: Hashable) -> bool:
-        """Whether a wide walk was made for that key before. The question counts as such a walk."""
-        if key in self._wide_walks:
-            return True
-        self._wide_walks[key] = None
-        if len(self._wide_walks) > 64 * _KEPT:
-            self._wide_walks.popitem(last=False)
-        return False
+
+class SliceStore:
+    """The slices of one vocabulary. Callers hold the lock of `TokenMasks`."""
+
+    def __init__(self) -> None:
+        self.slices: Kept[Slice] = Kept(_KEPT)
+        self.forests: Kept[TokenTrie] = Kept(_FORESTS_KEPT)
+        """those of `Slice.leaving`, by the nodes that leave"""
+        self.wide: Kept[bool] = Kept(64 * _KEPT)
+        """the keys for which a wide walk was made"""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from grammars.automaton import DEAD, LOCAL_MASK
 from grammars.masks import kernels as kernel
+from grammars.masks.slice_builder import SliceBuilder
 from grammars.masks.slices import Slice, SliceStore
 from grammars.masks.token_trie import TokenTrie
 from grammars.masks.transitions import Transitions
@@ -41,8 +42,9 @@ class _Origins(NamedTuple):
 
 
 class _LocalSlice(NamedTuple):
-    """A slice, and the locals of its exits as this automaton numbers them."""
+    """A slice, and the locals of its exits as this automaton numbers them. local: whose it is."""
 
+    local: int
     slice: Slice
     exits: _Origins
 
@@ -55,52 +57,39 @@ class TrieWalk:
         self._vocabulary = vocabulary
         self._trie = vocabulary.trie
         self._short, self._long = vocabulary.slice_tries
+        self._builder = SliceBuilder(transitions, vocabulary)
         self._store: SliceStore = vocabulary.slices
         self._own = SliceStore()
         """slices of locals without a key"""
-        self._slices: dict[int, _LocalSlice | None] = {}
-        """by local; None: looked for, not there yet"""
+        self._keys: dict[int, tuple[SliceStore, Hashable]] = {}
+        """by local: where its slice is kept, and as what"""
+        self._near: dict[int, _LocalSlice] = {}
+        """by local: its slice, or that of the local that it is walked against"""
         self._origin = _Origins.of(np.zeros(1, dtype=np.int64))
         self._bases = np.zeros(self._trie.max_depth + 1, dtype=np.int32)
         self._bases_address = int(self._bases.ctypes.data)
-        self._apart: dict[int, tuple[int, _LocalSlice] | None] = {}
-        """by local: the local that it is walked against, and its slice; None: none is known to be near"""
 
     def mask(self, state: int, row: NDArray[np.int32]) -> None:
         """Make `row`, int32 [ceil(V / 32)], the tokens that are alive in `state`."""
         context, local = state >> 32, state & LOCAL_MASK
-        sliced = self._slices.get(local)
-        if sliced is None and local not in self._slices:
-            if self._usual_next(local) < 0:  # few bytes go on: there is nothing to slice
-                row.fill(0)
-                self._walk_from(self._trie, state, row)
-                return
-            sliced = self._find(state, local)
-        if sliced is not None:
-            row[:] = sliced.slice.row
-            self._walk(sliced.slice.leaving, sliced.exits, context, row)
-            self._walk_from(self._long, state, row)
-            return
-        near = self._apart.get(local)
-        if near is None and local not in self._apart:
-            near = self._find_near(state, local)
-        if near is not None:
-            row[:] = near[1].slice.row
-            self._walk(near[1].slice.leaving, near[1].exits, context, row)
-            visited = self._walk_apart(state, near[0], row)
-            self._walk_from(self._long, state, row)
-        else:
+        near = self._near.get(local) or self._find(state, local)
+        if near is None:
             row.fill(0)
             visited = self._walk_from(self._trie, state, row)
+        else:
+            row[:] = near.slice.row
+            self._walk(near.slice.leaving, near.exits, context, row)
+            visited = 0 if near.local == local else self._walk_apart(state, near.local, row)
+            self._walk_from(self._long, state, row)
         if visited > _WIDE:
-            self._consider(state, local)
+            self._note_wide(local)
 
     def landings(self, state: int) -> NDArray[np.int64]:
         """The distinct states that the tokens alive in `state` lead to."""
         context, local = state >> 32, state & LOCAL_MASK
-        sliced = self._slices.get(local)
+        sliced = self._near.get(local)
         self._origin.locals_[0] = local
-        if sliced is None:
+        if sliced is None or sliced.local != local:
             keys = self._landings(self._trie, self._origin, context, _NOT_NOTED)
             return keys[keys != kernel.EMPTY_KEY]
         long = self._landings(self._long, self._origin, context, _NOT_NOTED)
@@ -159,56 +148,51 @@ class TrieWalk:
 
     def _key(self, local: int) -> tuple[SliceStore, Hashable]:
         """Where the slice of a local is kept, and as what."""
-        automaton = self._transitions.automaton
-        key = automaton.slice_key(local)
-        return (self._own, local) if key is None else (self._store, (type(automaton), key))
+        found = self._keys.get(local)
+        if found is None:
+            automaton = self._transitions.automaton
+            key = automaton.slice_key(local)
+            found = self._keys[local] = (self._own, local) if key is None else (self._store, (type(automaton), key))
+        return found
 
     def _find(self, state: int, local: int) -> _LocalSlice | None:
+        """The slice of a local, or of the one that most bytes lead to from there, if it has one by now."""
+        usual = self._usual_next(local)
+        if usual < 0:  # few bytes go on: there is nothing to slice
+            return None
+        found = self._slice(state, local)
+        if found is None and usual != local:
+            found = self._near.get(usual)
+            if found is None or found.local != usual:
+                found = self._slice(state & ~LOCAL_MASK | usual, usual)
+        if found is not None:
+            self._near[local] = found
+        return found
+
+    def _slice(self, state: int, local: int) -> _LocalSlice | None:
+        """The slice of a local; it is built where a wide walk was made for its key before."""
         store, key = self._key(local)
-        found = store.find(key)
-        self._slices[local] = None if found is None else self._number(found, state)
-        return self._slices[local]
+        found = store.slices.find(key)
+        if found is None and store.wide.find(key):
+            found = store.slices.add(key, self._builder.build(local))
+        if found is None:
+            return None
+        return _LocalSlice(local, found, _Origins.of(self._locals_behind(state, found.exits)))
+
+    def _note_wide(self, local: int) -> None:
+        """After a wide walk: the next is worth a slice, that of the usual next local if it loops and has none yet."""
+        usual = self._usual_next(local)
+        loops = usual != local and usual >= 0 and self._usual_next(usual) == usual
+        chosen = usual if loops and local not in self._near else local
+        self._near.pop(local, None)
+        store, key = self._key(chosen)
+        store.wide.add(key, True)
 
     def _usual_next(self, local: int) -> int:
         """The local that most bytes lead to from `local`, inside the lexeme; negative if there is none."""
         while (usual := kernel.usual_next(self._transitions.address, local)) < DEAD:
             self._transitions.resolve(usual)
         return usual
-
-    def _find_near(self, state: int, local: int) -> tuple[int, _LocalSlice] | None:
-        """The local that most bytes lead to, if it has a slice."""
-        usual = self._usual_next(local)
-        near = None
-        if usual >= 0 and usual != local:
-            base_state = state & ~LOCAL_MASK | usual
-            sliced = self._slices[usual] if usual in self._slices else self._find(base_state, usual)
-            near = None if sliced is None else (usual, sliced)
-        self._apart[local] = near
-        return near
-
-    def _consider(self, state: int, local: int) -> None:
-        """After a wide walk: build a slice if such a walk was made before; that of the usual next local if it loops."""
-        usual = self._usual_next(local)
-        chosen = usual if usual >= 0 and self._usual_next(usual) == usual else local
-        store, key = self._key(chosen)
-        if store.find(key) is None and store.is_worth_building(key):
-            store.add(key, self._build(chosen))
-        if store.find(key) is not None:
-            self._find(state & ~LOCAL_MASK | chosen, chosen)
-            if chosen != local and self._apart.get(local) is None:
-                self._find_near(state, local)
-            elif chosen != local:  # walked against its slice, and wide all the same
-                self._own_slice(state, local)
-
-    def _own_slice(self, state: int, local: int) -> None:
-        store, key = self._key(local)
-        if store.find(key) is None and store.is_worth_building(key):
-            store.add(key, self._build(local))
-        self._find(state, local)
-
-    def _number(self, found: Slice, state: int) -> _LocalSlice:
-        """The slice as this automaton numbers its locals; `state` is in the slice's own."""
-        return _LocalSlice(found, _Origins.of(self._locals_behind(state, found.exits)))
 
     def _locals_behind(self, state: int, paths: tuple[bytes, ...]) -> NDArray[np.int64]:
         return np.array([self._local_behind(state, path) for path in paths], dtype=np.int64)
@@ -221,44 +205,3 @@ class TrieWalk:
             name = type(self._transitions.automaton).__name__
             raise AssertionError(f"{name}: locals of one slice key differ behind {path!r}")
         return state & LOCAL_MASK
-
-    def _build(self, local: int) -> Slice:
-        """The slice of a local, from a walk of the whole vocabulary that does not cross."""
-        transitions, trie = self._transitions, self._short
-        row = np.zeros(self._vocabulary.mask_width, dtype=np.int32)
-        exit_nodes, exit_locals = np.empty((2, len(trie)), dtype=np.int64)
-        capacity, code = 16, kernel.FULL
-        while code != kernel.DONE:
-            if code == kernel.FULL:
-                capacity *= 4
-            else:
-                transitions.resolve(code)
-            inside = np.full(capacity, kernel.EMPTY_KEY, dtype=np.int64)
-            nodes = np.zeros(capacity, dtype=np.int64)
-            code = kernel.walk_inside(
-                transitions.address, trie.address, local, row, inside, nodes, exit_nodes, exit_locals
-            )
-        count = int(transitions.tables[kernel.VISITED])
-        exits, leaving = self._leaving(exit_nodes[:count], exit_locals[:count])
-        paths = tuple(self._path(int(node)) for node in nodes[inside != kernel.EMPTY_KEY])
-        return Slice(row, paths, leaving, exits)
-
-    def _leaving(self, nodes: NDArray[np.int64], locals_: NDArray[np.int64]) -> tuple[tuple[bytes, ...], TokenTrie]:
-        """Texts to the locals that are crossed from, and what the tokens below the nodes write from there on."""
-        trie, texts = self._short, self._vocabulary.text_tokens
-        paths: dict[int, bytes] = {}
-        tails: dict[int, tuple[list[bytes], list[int]]] = {}
-        for node, local in zip(nodes.tolist(), locals_.tolist(), strict=True):
-            written = int(trie.depth[node]) - 1
-            if local not in paths:
-                paths[local] = self._path(node)[:-1]
-                tails[local] = ([], [])
-            for token in trie.tokens[trie.first[node] : trie.first[trie.end[node]]].tolist():
-                tails[local][0].append(texts[token][written:])
-                tails[local][1].append(token)
-        return tuple(paths.values()), TokenTrie.forest([TokenTrie.build(*tail) for tail in tails.values()])
-
-    def _path(self, node: int) -> bytes:
-        """The text that leads to a node: the beginning of the first token at or below it."""
-        trie = self._short
-        return self._vocabulary.text_tokens[int(trie.tokens[trie.first[node]])][: int(trie.depth[node])]

@@ -45,11 +45,11 @@ def reachable_states(automaton: ByteAutomaton, vocabulary: Vocabulary, count: in
     return found
 
 
-@pytest.mark.parametrize("wide", [0, 40, 2_000])
+@pytest.mark.parametrize("wide", [0, 40, 400, 2_000])
 def test_mask_is_what_trying_every_token_gives(wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "grammars.masks.trie_walk._WIDE", wide
-    )  # 0: every local becomes a slice; 40: some are walked apart
+    )  # 0: every local becomes a slice; 400: some are walked apart
     vocabulary = toy_vocabulary()
     for automaton in (ToyLists(), ToyLists(2), TextsAutomaton(["bcbc", 'a"', "aé", "a", "x" * 90])):
         masks = TokenMasks(automaton, vocabulary, DEFAULT_LIMITS)
@@ -60,9 +60,8 @@ def test_mask_is_what_trying_every_token_gives(wide: int, monkeypatch: pytest.Mo
             expected = allowed_by_trying(automaton, vocabulary, state)
             assert bits_of(masks.row(state), len(vocabulary)) == expected
             assert {t for t in range(len(vocabulary)) if masks.advance(state, t) >= 0} == expected - {1, 3}
-        if wide == 40 and isinstance(automaton, ToyLists):
-            assert masks._walk._apart[BEGIN] is not None
-            assert masks._walk._slices[STRING] is not None
+        if wide == 400 and isinstance(automaton, ToyLists):
+            assert masks._walk._near[BEGIN].local == masks._walk._near[STRING].local == STRING
 
 
 def test_landings_are_where_the_tokens_lead(monkeypatch: pytest.MonkeyPatch) -> None:

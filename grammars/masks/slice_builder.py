@@ -1,0 +1,72 @@
+"""Makes slices: one walk of the vocabulary inside a lexeme.
+
+In: a local of an automaton. Out: its `Slice`. Which locals are worth one is for `trie_walk` to say.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grammars.masks import kernels as kernel
+from grammars.masks.slices import Slice, SliceStore
+from grammars.masks.token_trie import TokenTrie
+from grammars.masks.transitions import Transitions
+from grammars.vocabulary import Vocabulary
+
+_FIRST_LOCALS, _FIRST_EXITS = 1024, 4096
+"""Room for twice the locals that tokens lead to inside a lexeme, and for the nodes that leave it"""
+
+
+class SliceBuilder:
+    """For one automaton and one vocabulary."""
+
+    def __init__(self, transitions: Transitions, vocabulary: Vocabulary) -> None:
+        self._transitions = transitions
+        self._trie, _ = vocabulary.slice_tries
+        self._texts = vocabulary.text_tokens
+        self._width = vocabulary.mask_width
+        self._store: SliceStore = vocabulary.slices
+
+    def build(self, local: int) -> Slice:
+        """The slice of a local, from a walk of the whole vocabulary that does not cross."""
+        tables, code, capacity = self._transitions.tables, kernel.FULL, 1
+        while code != kernel.DONE:
+            if code == kernel.FULL:
+                row = np.zeros(self._width, dtype=np.int32)
+                inside = np.full(capacity * _FIRST_LOCALS, kernel.EMPTY_KEY, dtype=np.int64)
+                nodes = np.zeros(len(inside), dtype=np.int32)
+                exits = np.empty((2, capacity * _FIRST_EXITS), dtype=np.int32)
+                tables[kernel.POSITION] = tables[kernel.VISITED] = 0
+                capacity *= 4
+            else:
+                self._transitions.resolve(code)
+            code = kernel.walk_inside(self._transitions.address, self._trie.address, local, row, inside, nodes, exits)
+        paths = tuple([self._path(node) for node in nodes[inside != kernel.EMPTY_KEY].tolist()])
+        exit_nodes, exit_locals = exits[:, : int(tables[kernel.VISITED])]
+        _, first, groups = np.unique(exit_locals, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        leaving = self._leaving(exit_nodes, np.argsort(order).astype(np.int32)[groups])
+        return Slice(row, paths, leaving, tuple([self._path(node)[:-1] for node in exit_nodes[first[order]].tolist()]))
+
+    def _leaving(self, nodes: NDArray[np.int32], groups: NDArray[np.int32]) -> TokenTrie:
+        """What the tokens below the nodes write from there on, group by group. Many lexemes are left at the same nodes,
+        at their quotes."""
+        key = nodes.tobytes(), groups.tobytes()
+        found = self._store.forests.find(key)
+        return self._store.forests.add(key, self._forest(nodes, groups)) if found is None else found
+
+    def _forest(self, nodes: NDArray[np.int32], groups: NDArray[np.int32]) -> TokenTrie:
+        trie, texts = self._trie, self._texts
+        tails: list[tuple[list[bytes], list[int]]] = [([], []) for _ in range(int(groups.max(initial=-1)) + 1)]
+        for node, group in zip(nodes.tolist(), groups.tolist(), strict=True):
+            written = int(trie.depth[node]) - 1
+            tokens = trie.tokens[trie.first[node] : trie.first[trie.end[node]]].tolist()
+            tails[group][0].extend([texts[token][written:] for token in tokens])
+            tails[group][1].extend(tokens)
+        return TokenTrie.forest([TokenTrie.build(*tail) for tail in tails])
+
+    def _path(self, node: int) -> bytes:
+        """The text that leads to a node: the beginning of the first token at or below it."""
+        trie = self._trie
+        return self._texts[int(trie.tokens[trie.first[node]])][: int(trie.depth[node])]
