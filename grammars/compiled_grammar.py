@@ -58,10 +58,15 @@ class CompiledGrammar:
     def prepare(self, seconds: float) -> None:
         """Make the masks of states that are likely to come, for so long."""
         until = time.thread_time() + seconds
-        find = getattr(self._automaton, "likely_text", None)
+        texts = getattr(self._automaton, "likely_texts", None)
         with suppress(GrammarError):  # a limit that is met on the way is none of texts that go elsewhere
-            likely = self.vocabulary.cut(find(seconds / 2)) if find is not None else ()
-            self._masks.prepare(self._automaton.start, until - time.thread_time(), likely)
+            if texts is None:
+                self._masks.explore(self._automaton.start, until)
+                return
+            for text in texts(until):
+                self._masks.follow(self._automaton.start, self.vocabulary.cut(text), until)
+                if time.thread_time() > until:
+                    break
 
     def matcher(self, budget: int | None = None, prefix: str | bytes = b"") -> Matcher:
         """A cursor behind `prefix`, text that is written already and takes nothing of the budget.

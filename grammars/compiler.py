@@ -21,11 +21,9 @@ from grammars.vocabulary import Vocabulary
 
 _CACHED_BYTES = 64 << 20
 """Memory of all grammars that are kept for the next who asks"""
-_PREPARED_SECONDS = 0.005
-"""Time after a compile for the masks that are likely to come"""
-_PLAIN_SECONDS, _PREPARED_SHARE, _FIRST_MASK_SECONDS = 0.0018, 24, 0.22
-"""What the compile takes beyond the first of these adds to that time, so many times over, until both together have
-taken the last: a batch waits for the masks of a large constraint, while nobody need wait for its compile"""
+_FIRST_MASK_SECONDS = 0.25
+"""What a compile may take together with making the masks that are likely to come: a batch waits for the masks of a
+large constraint, while nobody need wait for its compile"""
 _CANCEL_POLL_SECONDS = 0.02
 _STOP_TRIES, _STOP_SECONDS = 5, 0.2
 
@@ -97,8 +95,7 @@ class _Compile(threading.Thread):
         renew = partial(automaton_of, self._spec, self._limits)
         grammar = CompiledGrammar(self._spec, renew(), self._vocabulary, self._limits, renew)
         taken = time.thread_time() - began
-        more = _PREPARED_SHARE * max(0.0, taken - _PLAIN_SECONDS)
-        seconds = min(_PREPARED_SECONDS + more, _FIRST_MASK_SECONDS - taken, self._limits.compile_seconds / 2)
+        seconds = min(_FIRST_MASK_SECONDS - taken, self._limits.compile_seconds / 2)
         grammar.prepare(seconds)
         self._grammar = grammar
 

@@ -115,5 +115,5 @@ def _machine(schemas: Schemas, spec: JsonSchema, kind: type[M], remembers: bool)
     completion = Completion(emptiness, texts, cells)
     automaton = kind(algebra, frames, texts, completion, root, spec.whitespace)
     automaton.last_bytes = partial(_last_bytes, algebra, emptiness, root, spec.whitespace)
-    automaton.likely_text = partial(LikelyText(algebra, emptiness, texts).of, root)
+    automaton.likely_texts = partial(LikelyText(algebra, emptiness, texts).of, root)
     return automaton

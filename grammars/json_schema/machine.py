@@ -104,8 +104,8 @@ class JsonMachine:
 
     last_bytes: Callable[[], frozenset[int]]
     """the bytes that a text may end with, or some more"""
-    likely_text: Callable[[float], bytes]
-    """What a model may well write, or its beginning; looks for it for so many seconds"""
+    likely_texts: Callable[[float], Iterator[bytes]]
+    """What a model may well write, or its beginning; found by that time of `time.thread_time()`"""
 
     def __init__(
         self,

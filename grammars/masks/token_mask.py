@@ -84,17 +84,19 @@ class TokenMasks:
         """Memory that tables and masks take at present, roughly."""
         return self.transitions.nbytes + self._memo.nbytes + len(self._taken) * _STEP_BYTES
 
-    def prepare(self, start: int, seconds: float, likely: Sequence[int] = ()) -> None:
-        """Make the masks along the tokens of a likely text, then those of `start` and of the states behind crossings,
-        nearest first, until the time is over."""
-        until = time.thread_time() + seconds
-        state = start
-        for token in likely:
+    def follow(self, state: int, tokens: Sequence[int], until: float) -> None:
+        """Make the masks along tokens, as long as they are allowed, until that time of `time.thread_time()`."""
+        for token in tokens:
             with self.lock:
                 self._packed(state)
                 _, state = self.take(state, token)
             if state == DEAD or time.thread_time() > until:
-                break
+                return
+        with self.lock:
+            self._packed(state)
+
+    def explore(self, start: int, until: float) -> None:
+        """Make the masks of `start` and of the states behind crossings, nearest first, until that time."""
         queue, seen, crossings = deque([start]), {start}, 0
         while queue and time.thread_time() < until:
             with self.lock:

@@ -156,15 +156,13 @@ class TrieWalk:
         return found
 
     def _find(self, state: int, local: int) -> _LocalSlice | None:
-        """The slice of a local, or of the one that most bytes lead to from there, if it has one by now."""
+        """The slice of a local, or of the one that most bytes lead to and stay in, if it has one by now."""
         usual = self._usual_next(local)
         if usual < 0:  # few bytes go on: there is nothing to slice
             return None
         found = self._slice(state, local)
-        if found is None and usual != local:
-            found = self._near.get(usual)
-            if found is None or found.local != usual:
-                found = self._slice(state & ~LOCAL_MASK | usual, usual)
+        if found is None and usual != local and self._usual_next(usual) == usual:
+            found = self._near.get(usual) or self._slice(state & ~LOCAL_MASK | usual, usual)
         if found is not None:
             self._near[local] = found
         return found
