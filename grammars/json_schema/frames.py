@@ -186,6 +186,19 @@ class Frames:
             frame.after_name[name] = self._value(True, options) if options else None
         return frame.after_name[name]
 
+    def has_member(self, frame: ObjectFrame, name: Name) -> bool:
+        """Whether there can be a member of this name; its frame is not made for that."""
+        if name in frame.after_name:
+            return frame.after_name[name] is not None
+        for _, plan, state in frame.alternatives:
+            number = plan.index.get(name) if plan.is_plain and isinstance(name, str) else None
+            if number is not None:
+                if plan.may_follow(state, number) and self._emptiness.is_alive(plan.value(number)):
+                    return True
+            elif any(True for _ in self._member_branches(plan, state, name)):
+                return True
+        return False
+
     def _member_branches(self, plan: ObjectPlan, state: ObjectState, name: Name) -> Iterator[tuple[Ref, ObjectState]]:
         if plan.is_full(state):
             return

@@ -134,13 +134,13 @@ class KeyRows:
 
     def _local(self, frame: ObjectFrame) -> int | None:
         names, cells = self._frames.names(frame)
-        wide = len(cells) == 1 and NO_PATTERN in cells and self._frames.member(frame, NO_PATTERN) is not None
+        wide = len(cells) == 1 and NO_PATTERN in cells and self._frames.has_member(frame, NO_PATTERN)
         allowed: frozenset[Name] | None = None
         if not wide:
             every: tuple[Name, ...] = (*self._frames.listed(frame), *cells)
             if any(state[4] for _, _, state in frame.alternatives):
                 every = (*names, *cells)
-            allowed = frozenset(name for name in every if self._frames.member(frame, name) is not None)
+            allowed = frozenset([name for name in every if self._frames.has_member(frame, name)])
             if not allowed:
                 return None
             if allowed.isdisjoint(cells):

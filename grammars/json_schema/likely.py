@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from grammars.automaton import DEAD
@@ -33,6 +34,10 @@ _NUMBERS = (b"10", b"1.5")
 Option = TypeVar("Option")
 
 
+class _Enough(Exception):
+    """The text is long enough, or took long enough."""
+
+
 class LikelyText:
     """One for each machine."""
 
@@ -40,8 +45,10 @@ class LikelyText:
         self._algebra = algebra
         self._emptiness = emptiness
         self._texts = texts
-        self._left = _LONGEST
         self._turn = 0
+        self._parts: list[bytes] = []
+        self._left = _LONGEST
+        self._until = 0.0
 
     def of(self, ref: Ref, until: float) -> Iterator[bytes]:
         """Texts for the values of a reference, the likeliest first, or the beginnings of some.
@@ -56,32 +63,31 @@ class LikelyText:
                 yield text
 
     def _text(self, ref: Ref, until: float) -> bytes:
-        self._left, parts = _LONGEST, list[bytes]()
-        for part in self._value(ref, _DEEPEST):
-            parts.append(part)
-            if time.thread_time() > until:
-                break
-        return b"".join(parts)
+        self._parts, self._left, self._until = [], _LONGEST, until
+        with suppress(_Enough):
+            self._value(ref, _DEEPEST)
+        return b"".join(self._parts)
+
+    def _write(self, part: bytes) -> None:
+        self._parts.append(part)
+        self._left -= len(part)
+        if self._left <= 0 or time.thread_time() > self._until:
+            raise _Enough
 
     def _rotated(self, options: Sequence[Option]) -> Sequence[Option]:
         """The options in the order of preference of this turn."""
         first = self._turn % len(options) if options else 0
         return (*options[first:], *options[:first])
 
-    def _value(self, ref: Ref, depth: int) -> Iterator[bytes]:
-        """The parts of a text, in order; none of what follows where there is no room left."""
-        if self._left <= 0:
-            return
+    def _value(self, ref: Ref, depth: int) -> None:
         types = self._algebra.possible_types(ref)
         if ref != ANYTHING and depth and types & (OBJECT | ARRAY):
             plan = self._container(ref, types)
+            if isinstance(plan, ObjectPlan):
+                return self._members(plan, depth - 1)
             if plan is not None:
-                parts = self._members if isinstance(plan, ObjectPlan) else self._items
-                yield from parts(plan, depth - 1)  # type: ignore[arg-type]
-                return
-        text = self._scalar(ref, types)
-        self._left -= len(text)
-        yield text
+                return self._items(plan, depth - 1)
+        return self._write(self._scalar(ref, types))
 
     def _container(self, ref: Ref, types: int) -> ObjectPlan | ArrayPlan | None:
         """A plan of an object or an array; None: a scalar, because there is nothing else or it has its turn."""
@@ -128,32 +134,27 @@ class LikelyText:
             state = lexeme.step(state, byte) if state != DEAD else DEAD
         return state != DEAD
 
-    def _members(self, plan: ObjectPlan, depth: int) -> Iterator[bytes]:
-        yield b"{"
-        between = b""
+    def _members(self, plan: ObjectPlan, depth: int) -> None:
+        before = b"{"
         for name in plan.names or (() if plan.form.patterns else (_WORDS[0],)):
             ref = plan.value(plan.index[name]) if plan.names else plan.cell_value(frozenset())
-            if not _has_text(name) or not self._emptiness.is_alive(ref):
-                continue
-            key = between + self._texts.key(name) + b" "
-            between = b", "
-            self._left -= len(key)
-            if self._left <= 0:
-                return
-            yield key
-            yield from self._value(ref, depth)
-        yield b"}"
+            if _has_text(name) and self._emptiness.is_alive(ref):
+                self._write(before + self._texts.key(name) + b" ")
+                self._value(ref, depth)
+                before = b", "
+        self._write(b"}" if before == b", " else b"{}")
 
-    def _items(self, plan: ArrayPlan, depth: int) -> Iterator[bytes]:
+    def _items(self, plan: ArrayPlan, depth: int) -> None:
         most = _ITEMS if plan.form.most is None else min(_ITEMS, plan.form.most)
-        items = [plan.form.item(place) for place in range(max(most, min(plan.form.least, len(plan.form.prefix))))]
-        yield b"["
-        for place, ref in enumerate(items):
+        self._write(b"[")
+        for place in range(max(most, min(plan.form.least, len(plan.form.prefix)))):
+            ref = plan.form.item(place)
             if not self._emptiness.is_alive(ref):
                 break
-            yield b", " if place else b""
-            yield from self._value(ref, depth)
-        yield b"]"
+            if place:
+                self._write(b", ")
+            self._value(ref, depth)
+        self._write(b"]")
 
 
 def _has_text(name: str) -> bool:

@@ -60,6 +60,8 @@ class ObjectPlan:
         self.counts_names = self.form.least > 1 or bool(self.form.needs)
         """Whether a name written twice could make an object valid that is not."""
         most = self.form.most
+        self.is_plain = most is None and self.form.least <= 1 and not self.form.needs and not self.form.apart
+        """Whether what can be completed still can with one more of its names, if the value of that can be"""
         self._saturation = self.form.least if most is None else most + 1
 
     @cached_property

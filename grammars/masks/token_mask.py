@@ -86,14 +86,16 @@ class TokenMasks:
 
     def follow(self, state: int, tokens: Sequence[int], until: float) -> None:
         """Make the masks along tokens, as long as they are allowed, until that time of `time.thread_time()`."""
-        for token in tokens:
+        for token in (*tokens, None):
             with self.lock:
-                self._packed(state)
-                _, state = self.take(state, token)
-            if state == DEAD or time.thread_time() > until:
+                if state not in self._memo.rows:
+                    self._packed(state)
+                    if time.thread_time() > until:
+                        return
+                if token is not None:
+                    _, state = self.take(state, token)
+            if state == DEAD:
                 return
-        with self.lock:
-            self._packed(state)
 
     def explore(self, start: int, until: float) -> None:
         """Make the masks of `start` and of the states behind crossings, nearest first, until that time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -20,20 +21,35 @@ SCHEMAS = [
 VOCABULARY = Vocabulary([bytes([byte]) for byte in range(256)] + [b'{"', b'": ', b""], eos_ids=[258])
 
 
+def texts_of(schema: object, seconds: float = 10.0) -> list[bytes]:
+    return list(compile_schema(JsonSchema(schema)).likely_texts(time.thread_time() + seconds))
+
+
 @pytest.mark.parametrize("schema", SCHEMAS, ids=str)
 def test_likely_texts_are_read(schema: object) -> None:
-    spec = JsonSchema(schema)
-    text = compile_schema(spec).likely_text(1.0)
-    json.loads(text)
-    assert grammars.compile(spec, VOCABULARY).matcher(prefix=text).is_accepting()
+    for text in texts_of(schema):
+        json.loads(text)
+        assert grammars.compile(JsonSchema(schema), VOCABULARY).matcher(prefix=text).is_accepting()
+
+
+def test_each_text_takes_another_choice() -> None:
+    schema = {
+        "properties": {
+            "a": {"enum": ["left", "right"]},
+            "b": {"anyOf": [{"type": "null"}, {"items": {"type": "number"}}]},
+        }
+    }
+    first, second = (json.loads(text) for text in texts_of(schema | {"type": "object"}))
+    assert {first["a"], second["a"]} == {"left", "right"}
+    assert first["b"] != second["b"]
 
 
 def test_names_without_text_are_left_out() -> None:
-    spec = JsonSchema('{"type": "object", "properties": {"\\ud800": {}, "a": {"const": 1}}}')
-    assert compile_schema(spec).likely_text(1.0) == b'{"a": 1}'
+    schema = '{"type": "object", "properties": {"\\ud800": {}, "a": {"const": 1}}}'
+    assert texts_of(schema) == [b'{"a": 1}']
 
 
 def test_the_beginning_is_enough() -> None:
     schema = {"type": "object", "properties": {f"name {number}": {"type": "object"} for number in range(5_000)}}
-    assert len(compile_schema(JsonSchema(schema)).likely_text(0.001)) < 100_000
-    assert compile_schema(JsonSchema(schema)).likely_text(10.0).startswith(b'{"name 0": {')
+    assert all(len(text) < 100_000 for text in texts_of(schema, 0.001))
+    assert texts_of(schema)[0].startswith(b'{"name 0": {')
