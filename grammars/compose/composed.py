@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from grammars.arrays import distinct_columns
 from grammars.automaton import CROSS, DEAD, LOCAL_MASK, UNFILLED, pack
 from grammars.errors import ConstraintLimitError, UnsatisfiableConstraintError
 from grammars.limits import Limits
@@ -99,12 +100,12 @@ class ComposedAutomaton:
         """[256] the state after each byte."""
         expanded = sorted(self._expand(items))
         rows = np.stack([self._places.part(place).row(state) for place, state in expanded])
-        columns, which = np.unique(rows, axis=1, return_inverse=True)
+        columns, which = distinct_columns(rows)
         states = []
-        for column in columns.T.tolist():
+        for column in columns:
             following = frozenset((place, s) for (place, _), s in zip(expanded, column, strict=True) if s != DEAD)
             states.append(self._state(following) if following else DEAD)
-        return np.array(states, dtype=np.int64)[which.reshape(-1)]
+        return np.array(states, dtype=np.int64)[which]
 
     def cross(self, context: int, local: int) -> NDArray[np.int64]:
         """See `ByteAutomaton`. The rows of lone states are those of their parts, and what follows them."""

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from grammars.arrays import distinct_columns
 from grammars.automaton import CROSS, DEAD
 from grammars.json_schema.escapes import QUOTE, EscapedText
 from grammars.json_schema.rows import Block, Exit, Few, Line
@@ -201,15 +202,9 @@ class Parallel:
 
     def _joined(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
         """The states after each byte, from those of all parts."""
-        found: dict[bytes, int] = {}
-        columns = np.ascontiguousarray(rows.T)
-        joined = np.full(256, DEAD, np.int32)
-        for byte in np.flatnonzero(rows.max(axis=0) >= 0).tolist():
-            content = columns[byte].tobytes()
-            if content not in found:
-                found[content] = self._number(tuple(columns[byte].tolist()))
-            joined[byte] = found[content]
-        return joined
+        several, places = distinct_columns(rows)
+        joined = [self._number(states) if max(states) >= 0 else DEAD for states in several]
+        return np.array(joined, np.int32)[places]
 
     def is_accepting(self, state: int) -> bool:
         """Whether a number may end here."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from grammars.arrays import distinct_columns
 from grammars.automaton import DEAD
 from grammars.json_schema.escapes import NO_CLASS, Row, Spread
 from grammars.json_schema.language_values import language_slice
@@ -210,13 +211,12 @@ class NameValues:
             return _DEAD_ROW
         rows = np.stack([self._others[i].row(s) if s != DEAD else _DEAD_ROW for i, s in enumerate(others)])
         if len(rows) == 1:
-            distinct, places = np.unique(rows[0], return_inverse=True)
-            made = [self._intern(Meant(0, (), (after,))) if after >= 0 else DEAD for after in distinct.tolist()]
-        else:
-            several, places = np.unique(rows, axis=1, return_inverse=True)
-            afters = [tuple(column) for column in several.T.tolist()]
-            made = [self._intern(Meant(0, (), after)) if max(after) >= 0 else DEAD for after in afters]
-        return np.array(made, np.int32)[places.reshape(-1)]
+            alone, where = np.unique(rows[0], return_inverse=True)
+            made = [self._intern(Meant(0, (), (after,))) if after >= 0 else DEAD for after in alone.tolist()]
+            return np.array(made, np.int32)[where]
+        several, places = distinct_columns(rows)
+        made = [self._intern(Meant(0, (), after)) if max(after) >= 0 else DEAD for after in several]
+        return np.array(made, np.int32)[places]
 
     def _is_alive(self, meant: Meant) -> bool:
         marks = meant.marks

@@ -13,23 +13,33 @@ from grammars.automaton import CROSS, DEAD, UNFILLED
 
 
 @njit(
-    "int64(int32[::1], Array(int32, 1, 'C', readonly=True), int32[::1], int64, int64, int32[::1], int64[::1])",
+    "UniTuple(int64, 2)(int32[::1], Array(int32, 1, 'C', readonly=True), int32[::1], int64, int64, int32[:, ::1],"
+    " int32[::1], int64[::1])",
     cache=True,
 )
-def number(mapped, states, locals_, first, lexeme, lexemes, owned):  # type: ignore[no-untyped-def]
-    """The locals of states, or DEAD or CROSS; those that have none are numbered from `first` on, and noted as owned by
-    this lexeme. Gives the next free local."""
+def number(mapped, states, locals_, count, lexeme, table, lexemes, owned):  # type: ignore[no-untyped-def]
+    """The locals of states, or DEAD or CROSS; those that have none are numbered from `count` on, and noted as owned by
+    this lexeme.
+
+    Gives the next free local, and 0; or, where it could not go on, a state that the map is too short for, or -1 where
+    the table is. Called again with a longer one, it begins anew, and what has been numbered stays so.
+    """
     for place in range(len(states)):
         state = states[place]
+        if state >= len(mapped) - 2:
+            return count, np.int64(state)
         local = mapped[state]
         if local == UNFILLED:
-            local = np.int32(first)
+            if count == len(table):
+                return count, np.int64(-1)
+            local = np.int32(count)
             mapped[state] = local
-            lexemes[first] = lexeme
-            owned[first] = state
-            first += 1
+            lexemes[count] = lexeme
+            owned[count] = state
+            table[count][:] = UNFILLED
+            count += 1
         locals_[place] = local
-    return first
+    return count, np.int64(0)
 
 
 @njit(

@@ -169,23 +169,32 @@ class Rows:
 
     def _numbered(self, lexeme: Lexeme, states: NDArray[np.int32]) -> NDArray[np.int32]:
         """The locals of states, which may be DEAD or CROSS; one look-up for all."""
-        highest = int(states.max(initial=0))
-        if highest >= MAPPED_STATES:
-            distinct, places = np.unique(states, return_inverse=True)
-            locals_ = [state if state < 0 else self.local(lexeme, state) for state in distinct.tolist()]
-            return np.array(locals_, np.int32)[places].reshape(states.shape)
-        number = self._number_of(lexeme)
-        mapped = self._map(number, highest)
-        found = mapped[states]
-        if found.min(initial=0) == UNFILLED:
-            fresh = found.size if found.size <= 256 else np.unique(states[found == UNFILLED]).size
-            self._make_room(fresh)
-            flat, first = found.reshape(-1), self._count
-            self._count = kernel.number(
-                mapped, states.reshape(-1), flat, first, number, self._lexeme_of, self._state_of
+        number, flat, found = self._number_of(lexeme), states.reshape(-1), np.empty(states.shape, np.int32)
+        while True:
+            self._count, short = kernel.number(
+                self._maps[number],
+                flat,
+                found.reshape(-1),
+                self._count,
+                number,
+                self.table,
+                self._lexeme_of,
+                self._state_of,
             )
-            self.table[first : self._count] = UNFILLED
-        return found
+            if short == 0:
+                return found
+            if short < 0:
+                self._make_room(1)
+            elif short < MAPPED_STATES:
+                self._map(number, short)
+            else:
+                return self._numbered_singly(lexeme, states)
+
+    def _numbered_singly(self, lexeme: Lexeme, states: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The same where some states are too high for a map."""
+        distinct, places = np.unique(states, return_inverse=True)
+        locals_ = [state if state < 0 else self.local(lexeme, state) for state in distinct.tolist()]
+        return np.array(locals_, np.int32)[places].reshape(states.shape)
 
     def _exit_number(self, meaning: Exit) -> int:
         number = self._exit_numbers.get(meaning)
