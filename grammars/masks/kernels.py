@@ -51,7 +51,7 @@ NODES, GROUP_COUNT, DEEPEST, TRIE_FIELDS = range(10, 14)
 
 EMPTY_KEY = -1
 FULL = -4
-"""`landings` or `walk_inside` needs a longer table"""
+"""`landings` or `walk_inside` needs a longer array"""
 SEVERAL = 256
 IMPOSSIBLE = 1 << 30
 """More tokens than any text takes: there is no way"""
@@ -167,6 +167,26 @@ def advance(tables, state, token):  # type: ignore[no-untyped-def]
     return state
 
 
+@njit(inline="always")
+def depth_of(head):  # type: ignore[no-untyped-def]
+    """The depth of a node; `head` is its first field in `TokenTrie.nodes`."""
+    return (head >> 8) & 0xFFFF
+
+
+@njit(inline="always")
+def set_tokens(nodes, i, head, tokens, row):  # type: ignore[no-untyped-def]
+    """Set the bits of the tokens that end at node i.
+
+    Half of all nodes have one, in no order that a processor could foresee: so it is done without a branch. Few have
+    several.
+    """
+    token = nodes[4 * i + 3]
+    row[token >> 5] |= ((head >> 24) & 1) << (token & 31)
+    if head >> 25:
+        for k in range(nodes[4 * i + 2] + 1, nodes[4 * i + 6]):
+            row[tokens[k] >> 5] |= np.int32(1) << (tokens[k] & 31)
+
+
 @njit("int64(int64, int64, int64, int64, int32[::1])", cache=True)
 def walk(tables, trie, states, context, row):  # type: ignore[no-untyped-def]
     """Set the bit of every token of the trie that is alive. DONE, or a miss: then call again to go on.
@@ -196,14 +216,13 @@ def walk(tables, trie, states, context, row):  # type: ignore[no-untyped-def]
                     continue
             stop = tops[top + 1]
             while i < stop:
-                d = nodes[4 * i] >> 8
-                following = step(tables, stack[d - 1], np.int64(nodes[4 * i] & 0xFF))
+                head = nodes[4 * i]
+                d = depth_of(head)
+                following = step(tables, stack[d - 1], np.int64(head & 0xFF))
                 visited += 1
                 if following >= 0:
                     stack[d] = following
-                    for k in range(nodes[4 * i + 2], nodes[4 * i + 6]):
-                        token = tokens[k]
-                        row[token >> 5] |= np.int32(1) << (token & 31)
+                    set_tokens(nodes, i, head, tokens, row)
                     i += 1
                 elif following == DEAD:
                     i = np.int64(nodes[4 * i + 1])
@@ -237,8 +256,9 @@ def walk_apart(tables, trie, state, base, stack_of_base, row):  # type: ignore[n
     i = t[POSITION]
     visited = 0
     while i < a[NODES]:
-        d = nodes[4 * i] >> 8
-        byte = np.int64(nodes[4 * i] & 0xFF)
+        head = nodes[4 * i]
+        d = depth_of(head)
+        byte = np.int64(head & 0xFF)
         beside = bases[d - 1]
         if beside >= 0:  # else DEAD, or CROSS: somewhere outside the lexeme
             local = np.int64(beside)
@@ -256,9 +276,7 @@ def walk_apart(tables, trie, state, base, stack_of_base, row):  # type: ignore[n
                 continue
             stack[d] = following
             bases[d] = beside
-            for k in range(nodes[4 * i + 2], nodes[4 * i + 6]):
-                token = tokens[k]
-                row[token >> 5] |= np.int32(1) << (token & 31)
+            set_tokens(nodes, i, head, tokens, row)
             i += 1
         elif following == DEAD:
             after = np.int64(nodes[4 * i + 1])
@@ -275,16 +293,15 @@ def walk_apart(tables, trie, state, base, stack_of_base, row):  # type: ignore[n
     return np.int64(DONE)
 
 
-@njit("int64(int64, int64, int64, int32[::1], int64[::1], int32[::1], int32[:, ::1])", cache=True)
-def walk_inside(tables, trie, local, row, inside, inside_nodes, exits):  # type: ignore[no-untyped-def]
+@njit("int64(int64, int64, int64, int32[::1], int32[::1], int32[:, ::1])", cache=True)
+def walk_inside(tables, trie, local, row, inside, exits):  # type: ignore[no-untyped-def]
     """Walk without crossing: set the bits of the tokens that stay inside the lexeme of `local`.
 
-    inside:       hash set of the locals that those tokens end in, EMPTY_KEY where free
-    inside_nodes: a node that ends in each
-    exits:        [2, n] nodes that the walk would cross into, and the locals that it would cross from; their number is
-                  `tables[VISITED]` at the end
-    MISSING_ROW: fill the row and call again to go on; `tables[POSITION]` and `tables[VISITED]` must be 0 at the first
-    call. FULL: begin anew, with a larger `inside` and larger `exits`.
+    inside: for each local 1 + a node where a token ends in it, or 0
+    exits:  [2, n] nodes that the walk would cross into, and the locals that it would cross from; their number is
+            `tables[VISITED]` at the end
+    MISSING_ROW: fill the row, make `inside` as long as the table, and call again to go on; `tables[POSITION]` and
+    `tables[VISITED]` must be 0 at the first call. FULL: `exits` is too short; begin anew.
     """
     t = int64_at(tables)
     a = int64_at(trie)
@@ -295,27 +312,14 @@ def walk_inside(tables, trie, local, row, inside, inside_nodes, exits):  # type:
     stack[0] = local
     i = t[POSITION]
     left = t[VISITED]
-    count = 0
-    for slot in range(len(inside)):
-        count += inside[slot] != EMPTY_KEY
-    slot = np.int64(0)
     while i < a[NODES]:
-        d = nodes[4 * i] >> 8
-        following = np.int64(table[stack[d - 1] * 256 + np.int64(nodes[4 * i] & 0xFF)])
+        head = nodes[4 * i]
+        d = depth_of(head)
+        following = np.int64(table[stack[d - 1] * 256 + np.int64(head & 0xFF)])
         if following >= 0:
             stack[d] = following
-            if nodes[4 * i + 2] != nodes[4 * i + 6]:
-                if inside[slot] != following:
-                    slot = slot_for(inside, following)
-                    if inside[slot] == EMPTY_KEY:
-                        inside[slot] = following
-                        inside_nodes[slot] = i
-                        count += 1
-                        if 2 * count >= len(inside):
-                            return np.int64(FULL)
-                for k in range(nodes[4 * i + 2], nodes[4 * i + 6]):
-                    token = tokens[k]
-                    row[token >> 5] |= np.int32(1) << (token & 31)
+            inside[following] = max(np.int64(inside[following]), ((head >> 24) & 1) * (i + 1))
+            set_tokens(nodes, i, head, tokens, row)
             i += 1
         elif following == UNFILLED:
             t[MISS_LOCAL] = stack[d - 1]

@@ -14,8 +14,8 @@ from grammars.masks.token_trie import TokenTrie
 from grammars.masks.transitions import Transitions
 from grammars.vocabulary import Vocabulary
 
-_FIRST_LOCALS, _FIRST_EXITS = 1024, 4096
-"""Room for twice the locals that tokens lead to inside a lexeme, and for the nodes that leave it"""
+_FIRST_EXITS = 4096
+"""Room for the nodes that leave a lexeme"""
 
 
 class SliceBuilder:
@@ -30,19 +30,19 @@ class SliceBuilder:
 
     def build(self, local: int) -> Slice:
         """The slice of a local, from a walk of the whole vocabulary that does not cross."""
-        tables, code, capacity = self._transitions.tables, kernel.FULL, 1
+        tables, code, room = self._transitions.tables, kernel.FULL, _FIRST_EXITS
+        inside = np.zeros(0, dtype=np.int32)
         while code != kernel.DONE:
             if code == kernel.FULL:
                 row = np.zeros(self._width, dtype=np.int32)
-                inside = np.full(capacity * _FIRST_LOCALS, kernel.EMPTY_KEY, dtype=np.int64)
-                nodes = np.zeros(len(inside), dtype=np.int32)
-                exits = np.empty((2, capacity * _FIRST_EXITS), dtype=np.int32)
+                exits = np.empty((2, room), dtype=np.int32)
                 tables[kernel.POSITION] = tables[kernel.VISITED] = 0
-                capacity *= 4
+                room *= 4
             else:
                 self._transitions.resolve(code)
-            code = kernel.walk_inside(self._transitions.address, self._trie.address, local, row, inside, nodes, exits)
-        paths = tuple([self._path(node) for node in nodes[inside != kernel.EMPTY_KEY].tolist()])
+            inside = _as_long(inside, len(self._transitions.automaton.table))
+            code = kernel.walk_inside(self._transitions.address, self._trie.address, local, row, inside, exits)
+        paths = tuple([self._path(node - 1) for node in inside[inside > 0].tolist()])
         exit_nodes, exit_locals = exits[:, : int(tables[kernel.VISITED])]
         _, first, groups = np.unique(exit_locals, return_index=True, return_inverse=True)
         order = np.argsort(first)
@@ -70,3 +70,7 @@ class SliceBuilder:
         """The text that leads to a node: the beginning of the first token at or below it."""
         trie = self._trie
         return self._texts[int(trie.tokens[trie.first[node]])][: int(trie.depth[node])]
+
+
+def _as_long(array: NDArray[np.int32], length: int) -> NDArray[np.int32]:
+    return array if len(array) >= length else np.append(array, np.zeros(length - len(array), array.dtype))

@@ -28,7 +28,8 @@ class TokenTrie:
 
     And the same once more, as a walk reads it: what belongs to one node, and to all first bytes, lies together.
 
-    nodes:       int32 [n + 1, 4]  byte | depth << 8, end, first
+    nodes:       int32 [n + 1, 4]  byte | depth << 8 | one token or more << 24 | several << 25; end; first; the token
+                                   that ends there, or any
     tops:        int32 [r + 1]     the nodes of depth 1
     top_bytes:   uint8 [r]         their bytes
     group_tops:  int32 [g + 1]     those of group k are group_tops[k]..group_tops[k + 1]
@@ -51,8 +52,10 @@ class TokenTrie:
 
     def __post_init__(self) -> None:
         nodes = np.zeros((len(self) + 1, 4), dtype=np.int32)
-        nodes[:-1, 0] = self.byte | self.depth << 8
+        count = np.diff(self.first)
+        nodes[:-1, 0] = self.byte | self.depth << 8 | (count > 0) << 24 | (count > 1) << 25
         nodes[:-1, 1], nodes[:, 2] = self.end, self.first
+        nodes[:-1, 3] = self.tokens[np.minimum(self.first[:-1], len(self.tokens) - 1)]
         tops = np.flatnonzero(self.depth == 1).astype(np.int32)
         object.__setattr__(self, "nodes", nodes)
         object.__setattr__(self, "tops", np.append(tops, np.int32(len(self))))
