@@ -42,12 +42,12 @@ class SliceBuilder:
                 self._transitions.resolve(code)
             inside = _as_long(inside, len(self._transitions.automaton.table))
             code = kernel.walk_inside(self._transitions.address, self._trie.address, local, row, inside, exits)
-        paths = tuple([self._path(node - 1) for node in inside[inside > 0].tolist()])
+        paths = self._paths(inside[inside > 0] - 1, 0)
         exit_nodes, exit_locals = exits[:, : int(tables[kernel.VISITED])]
         _, first, groups = np.unique(exit_locals, return_index=True, return_inverse=True)
         order = np.argsort(first)
         leaving = self._leaving(exit_nodes, np.argsort(order).astype(np.int32)[groups])
-        return Slice(row, paths, leaving, tuple([self._path(node)[:-1] for node in exit_nodes[first[order]].tolist()]))
+        return Slice(row, paths, leaving, self._paths(exit_nodes[first[order]], 1))
 
     def _leaving(self, nodes: NDArray[np.int32], groups: NDArray[np.int32]) -> TokenTrie:
         """What the tokens below the nodes write from there on, group by group. Many lexemes are left at the same nodes,
@@ -66,10 +66,11 @@ class SliceBuilder:
             tails[group][1].extend(tokens)
         return TokenTrie.forest([TokenTrie.build(*tail) for tail in tails])
 
-    def _path(self, node: int) -> bytes:
-        """The text that leads to a node: the beginning of the first token at or below it."""
-        trie = self._trie
-        return self._texts[int(trie.tokens[trie.first[node]])][: int(trie.depth[node])]
+    def _paths(self, nodes: NDArray[np.int32], less: int) -> tuple[bytes, ...]:
+        """The texts that lead to nodes, without so many bytes: the beginnings of the first tokens at or below them."""
+        trie, texts = self._trie, self._texts
+        tokens, lengths = trie.tokens[trie.first[nodes]].tolist(), (trie.depth[nodes] - less).tolist()
+        return tuple([texts[token][:length] for token, length in zip(tokens, lengths, strict=True)])
 
 
 def _as_long(array: NDArray[np.int32], length: int) -> NDArray[np.int32]:

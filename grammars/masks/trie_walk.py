@@ -81,8 +81,10 @@ class TrieWalk:
             self._walk(near.slice.leaving, near.exits, context, row)
             visited = 0 if near.local == local else self._walk_apart(state, near.local, row)
             self._walk_from(self._long, state, row)
-        if visited > _WIDE:
-            self._note_wide(local)
+        if visited > _WIDE:  # the next time it has a slice of its own
+            self._near.pop(local, None)
+            store, key = self._key(local)
+            store.wide.add(key, True)
 
     def landings(self, state: int) -> NDArray[np.int64]:
         """The distinct states that the tokens alive in `state` lead to."""
@@ -156,35 +158,27 @@ class TrieWalk:
         return found
 
     def _find(self, state: int, local: int) -> _LocalSlice | None:
-        """The slice of a local, or of the one that most bytes lead to and stay in, if it has one by now."""
+        """The slice of a local, or of the one that most bytes lead to and stay in; None if a slice is not worth it."""
         usual = self._usual_next(local)
         if usual < 0:  # few bytes go on: there is nothing to slice
             return None
-        found = self._slice(state, local)
-        if found is None and usual != local and self._usual_next(usual) == usual:
-            found = self._near.get(usual) or self._slice(state & ~LOCAL_MASK | usual, usual)
+        found = self._slice(state, local, usual == local)
+        if found is None and self._usual_next(usual) == usual:
+            found = self._near.get(usual) or self._slice(state & ~LOCAL_MASK | usual, usual, True)
         if found is not None:
             self._near[local] = found
         return found
 
-    def _slice(self, state: int, local: int) -> _LocalSlice | None:
-        """The slice of a local; it is built where a wide walk was made for its key before."""
+    def _slice(self, state: int, local: int, stays: bool) -> _LocalSlice | None:
+        """The slice of a local. It is built if most bytes stay there, for then it costs no more than a walk, or if a
+        wide walk was made for its key before."""
         store, key = self._key(local)
         found = store.slices.find(key)
-        if found is None and store.wide.find(key):
+        if found is None and (stays or store.wide.find(key)):
             found = store.slices.add(key, self._builder.build(local))
         if found is None:
             return None
         return _LocalSlice(local, found, _Origins.of(self._locals_behind(state, found.exits)))
-
-    def _note_wide(self, local: int) -> None:
-        """After a wide walk: the next is worth a slice, that of the usual next local if it loops and has none yet."""
-        usual = self._usual_next(local)
-        loops = usual != local and usual >= 0 and self._usual_next(usual) == usual
-        chosen = usual if loops and local not in self._near else local
-        self._near.pop(local, None)
-        store, key = self._key(chosen)
-        store.wide.add(key, True)
 
     def _usual_next(self, local: int) -> int:
         """The local that most bytes lead to from `local`, inside the lexeme; negative if there is none."""
