@@ -74,7 +74,7 @@ class ByteAutomaton(Protocol):
     def cross(self, context: int, local: int) -> NDArray[np.int64]:
         """[256]: for each byte that crosses from (context, local), the next state or DEAD; DEAD for all other bytes.
 
-        The caller keeps the row, keyed by (context, exits[local]); it asks once.
+        The caller keeps the row itself, keyed by (context, exits[local]): it asks once, and nobody may write to it.
         """
         ...
 

@@ -91,7 +91,7 @@ class Gaps:
 class ValueStart(NamedTuple):
     """How a value with some goals can begin: rows behind the bytes that begin a scalar, and what opening means."""
 
-    bytes_: list[int]
+    bytes_: NDArray[np.intp]
     locals_: NDArray[np.int64]
     object_frame: ObjectFrame | None
     array_frame: ArrayFrame | None
@@ -249,7 +249,7 @@ class JsonMachine:
                 behind, _ = self._rows.owner(scalars[QUOTE])
                 scalars[QUOTE] = self._shut("string", goals, behind)
             found = self._starts[goals, settled] = ValueStart(
-                list(scalars),
+                np.array(list(scalars), np.intp),
                 np.array(list(scalars.values()), np.int64),
                 self._frames.open_object(goals),
                 self._frames.open_array(goals),

@@ -32,7 +32,7 @@ MISSING_CROSSING = -3
     KEYS,  # address of int64 [KEY_MASK + 1]: context << 32 | exit class, or EMPTY_KEY
     ROWS,  # address of int32 [KEY_MASK + 1]: the crossing row of each key
     KEY_MASK,
-    CROSSINGS,  # address of int64 [crossing rows, 256]
+    CROSSINGS,  # address of int64 [crossing rows]: addresses of int64 [256]
     TEXTS,  # address of uint8: the bytes of all tokens, one after the other
     STARTS,  # address of int64 [tokens + 1]: where each begins
     TOKENS,  # how many tokens
@@ -92,9 +92,9 @@ def slot_for(keys, key):  # type: ignore[no-untyped-def]
     return slot
 
 
-@njit("void(int64, int64, int64)", cache=True)
-def add_crossing(tables, key, index):  # type: ignore[no-untyped-def]
-    """Put `key -> index` into the table of crossing rows; there is room."""
+@njit("void(int64, int64, int64, int64[::1])", cache=True)
+def add_crossing(tables, key, index, row):  # type: ignore[no-untyped-def]
+    """Put `key -> index -> row` into the tables of crossing rows; there is room."""
     t = int64_at(tables)
     keys = int64_at(t[KEYS])
     slot = slot_of(key, t[KEY_MASK])
@@ -102,6 +102,7 @@ def add_crossing(tables, key, index):  # type: ignore[no-untyped-def]
         slot = (slot + 1) & t[KEY_MASK]
     keys[slot] = key
     int32_at(t[ROWS])[slot] = np.int32(index)
+    int64_at(t[CROSSINGS])[index] = row.ctypes.data
 
 
 @njit("void(int64[::1], int32[::1], int64, int32)", cache=True)
@@ -146,7 +147,7 @@ def step(tables, state, byte):  # type: ignore[no-untyped-def]
             return MISSING_CROSSING
         slot = (slot + 1) & t[KEY_MASK]
     row = np.int64(int32_at(t[ROWS])[slot])
-    return int64_at(t[CROSSINGS])[row * 256 + byte]
+    return int64_at(int64_at(t[CROSSINGS])[row])[byte]
 
 
 @njit("int64(int64, int64, int64)", cache=True)

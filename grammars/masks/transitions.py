@@ -14,7 +14,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from grammars.arrays import roomy
 from grammars.automaton import CROSS, DEAD, LOCAL_MASK, UNFILLED, ByteAutomaton
 from grammars.errors import ConstraintLimitError
 from grammars.masks import kernels as kernel
@@ -22,6 +21,7 @@ from grammars.masks.token_trie import TokenTrie
 from grammars.vocabulary import Vocabulary
 
 _FIRST_CROSSINGS, _FIRST_KEYS = 4096, 1024
+_CROSSING_BYTES = 256 * 8 + 200
 
 
 class Transitions:
@@ -47,12 +47,13 @@ class Transitions:
             self.tables[kernel.TEXTS] = self._texts.ctypes.data
             self.tables[kernel.STARTS] = self._starts.ctypes.data
             self.tables[kernel.TOKENS] = len(vocabulary)
-        self._crossings = roomy((_FIRST_CROSSINGS, 256), np.int64)
-        self._crossing_count = 0
+        self._crossings: list[NDArray[np.int64]] = []
+        self._addresses = np.zeros(_FIRST_CROSSINGS, dtype=np.int64)
+        """where the crossings lie"""
         self._keys = np.empty(0, dtype=np.int64)
         self._rows = np.empty(0, dtype=np.int32)
         self._rehash(_FIRST_KEYS)
-        self.tables[kernel.CROSSINGS] = self._crossings.ctypes.data
+        self.tables[kernel.CROSSINGS] = self._addresses.ctypes.data
         self._table: NDArray[np.int32] | None = None
         self._exits: NDArray[np.int32] | None = None
         self.refresh()
@@ -61,7 +62,7 @@ class Transitions:
     def nbytes(self) -> int:
         """Bytes of all tables."""
         table: int = getattr(self.automaton, "table_bytes", self.automaton.table.nbytes)
-        return table + self._crossing_count * self._crossings[0].nbytes + self._keys.nbytes + self._rows.nbytes
+        return table + len(self._crossings) * _CROSSING_BYTES + self._keys.nbytes + self._rows.nbytes
 
     def refresh(self) -> None:
         """Take up the automaton's tables if it has moved them."""
@@ -139,7 +140,7 @@ class Transitions:
         if len(crossing):
             self.step(state, int(crossing[0]))  # so that the crossing row is there
             slot = kernel.slot_for(self._keys, context | int(self.automaton.exits[local]))
-            row[crossing] = self._crossings[self._rows[slot], crossing]
+            row[crossing] = self._crossings[self._rows[slot]][crossing]
         return row
 
     @property
@@ -187,8 +188,8 @@ class Transitions:
 
     def crossed_since(self, count: int) -> tuple[list[int], int]:
         """(the states behind all crossings but the first `count` that were asked for, how many those are by now)"""
-        rows = self._crossings[count : self._crossing_count]
-        return np.unique(rows[rows != DEAD]).tolist(), self._crossing_count
+        rows = np.array(self._crossings[count:], dtype=np.int64)
+        return np.unique(rows[rows != DEAD]).tolist(), len(self._crossings)
 
     def _check_memory(self) -> None:
         if self._memory_bytes is not None and self.nbytes > self._memory_bytes:
@@ -197,18 +198,15 @@ class Transitions:
             )
 
     def _keep_crossing(self, key: int, row: NDArray[np.int64]) -> None:
-        index = self._crossing_count
-        if index == len(self._crossings):
-            longer = roomy((2 * index, 256), np.int64)
-            longer[:index] = self._crossings
-            self._crossings = longer
-            self.tables[kernel.CROSSINGS] = self._crossings.ctypes.data
+        index = len(self._crossings)
+        if index == len(self._addresses):
+            self._addresses = np.append(self._addresses, np.zeros(index, dtype=np.int64))
+            self.tables[kernel.CROSSINGS] = self._addresses.ctypes.data
             self._check_memory()
         if 4 * index >= len(self._keys):
             self._rehash(4 * len(self._keys))
-        self._crossings[index] = row
-        kernel.add_crossing(self.address, key, index)
-        self._crossing_count += 1
+        self._crossings.append(row)
+        kernel.add_crossing(self.address, key, index, row)
 
     def _rehash(self, capacity: int) -> None:
         """Make the key table `capacity` slots large, a power of two."""
