@@ -190,14 +190,17 @@ class Frames:
         """Whether there can be a member of this name; its frame is not made for that."""
         if name in frame.after_name:
             return frame.after_name[name] is not None
-        for _, plan, state in frame.alternatives:
-            number = plan.index.get(name) if plan.is_plain and isinstance(name, str) else None
-            if number is not None:
-                if plan.may_follow(state, number) and self._emptiness.is_alive(plan.value(number)):
-                    return True
-            elif any(True for _ in self._member_branches(plan, state, name)):
-                return True
-        return False
+        return any(self._may_have(plan, state, name) for _, plan, state in frame.alternatives)
+
+    def _may_have(self, plan: ObjectPlan, state: ObjectState, name: Name) -> bool:
+        if not plan.is_plain or name in state[4]:
+            return any(True for _ in self._member_branches(plan, state, name))
+        if not isinstance(name, str):
+            return self._emptiness.is_alive(plan.cell_value(name))
+        number = plan.index.get(name)
+        if number is None:
+            return self._emptiness.is_alive(plan.other_value(name))
+        return plan.may_follow(state, number) and self._emptiness.is_alive(plan.value(number))
 
     def _member_branches(self, plan: ObjectPlan, state: ObjectState, name: Name) -> Iterator[tuple[Ref, ObjectState]]:
         if plan.is_full(state):

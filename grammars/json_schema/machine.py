@@ -168,7 +168,7 @@ class JsonMachine:
         self._rows.fill(local)
 
     def cross(self, context: int, local: int) -> NDArray[np.int64]:
-        context = self._contexts[context].bare
+        context = self._contexts.entries[context].bare
         meaning = self._rows.exit(local)
         key = context << LOCAL_BITS | int(self._rows.exits[local])
         found = self._crossed.get(key)
