@@ -89,9 +89,10 @@ class ByteAutomaton(Protocol):
         for any one token, and a state not remembered only allows less. Where its witness may not hold for what
         `remember` makes of it, the automaton has one method more, `is_settled(state) -> bool`, which says False.
         Where states differ in what is known of the text alone, and tables lead on from them alike, it may have another,
-        `without_text(state) -> int`: one state for all of them, so that they share a mask. Tables may refuse a token
-        that goes over a comma into the next item, though its bytes one by one lead on; `commas_part: bool` may say that
-        they never do.
+        `without_text(state) -> int`: one state for all of them, so that they share a mask; `know_names(names)` tells it
+        beforehand which names single tokens write from the comma before them to their closing quotes. Tables may refuse
+        a token that goes over a comma into the next item, though its bytes one by one lead on; `commas_part: bool` may
+        say that they never do.
         """
         ...
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +22,8 @@ from grammars.errors import GrammarError
 from grammars.masks import kernels as kernel
 from grammars.masks.slices import SliceStore
 from grammars.masks.token_trie import TokenTrie
+
+_NAME_AFTER_COMMA = re.compile(rb',[ \t\r\n]*(?=("(?:[^"\\]|\\.)*"))', re.DOTALL)
 
 Encode = Callable[[str], Sequence[int]]
 
@@ -186,6 +189,17 @@ class Vocabulary:
     def slices(self) -> SliceStore:
         """What the tokens do inside lexemes, shared by all grammars of this vocabulary."""
         return SliceStore()
+
+    @cached_property
+    def whole_names(self) -> frozenset[str]:
+        """The property names that single tokens write from the comma before them to their closing quotes."""
+        found = set()
+        for token in self.text_tokens:
+            if b"," in token and token.count(b'"') > 1:
+                for name in _NAME_AFTER_COMMA.findall(token):
+                    with suppress(ValueError):  # no JSON string: no mask allows it
+                        found.add(json.loads(name))
+        return frozenset(found)
 
     @cached_property
     def missing_bytes(self) -> frozenset[int]:

@@ -10,6 +10,7 @@ Comes in: frames. Goes out: numbers, the same for the same stack. Knows no bytes
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from grammars.json_schema.frames import Frame
@@ -23,7 +24,8 @@ NO_MARK = -1
 class Context:
     """around: the context around the frame's array or object, without tape. bare: this context without tape.
 
-    core: this context without tape and without any marks.
+    core: the context that has the same masks: without tape, without any marks, and with plain frames (see
+    `Frames.plain`) where something is open inside of them.
 
     pending: whether something in the stack was written and is not known yet.
     recording: whether something in the stack is being recorded, so that a tape is wanted.
@@ -44,7 +46,8 @@ class Context:
 class Contexts:
     """All contexts of one automaton."""
 
-    def __init__(self, root: Frame) -> None:
+    def __init__(self, root: Frame, plain: Callable[[Frame], Frame]) -> None:
+        self._plain = plain
         self.entries = [
             Context(-1, root, NO_MARK, None, ROOT, ROOT, False, False),
             Context(-1, root, NO_MARK, None, ENDED, ENDED, False, False),
@@ -62,7 +65,9 @@ class Contexts:
         if number is None:
             below = self.entries[around]
             bare = -1 if tape is None else self.number(around, frame, mark)
-            core = -1 if tape is None and mark == NO_MARK and below.core == around else self.number(below.core, frame)
+            plain = self._plain(frame)
+            same = tape is None and mark == NO_MARK and below.core == around and plain is frame
+            core = -1 if same else self.number(below.core, plain)
             number = self._numbers[key] = len(self.entries)
             self.entries.append(
                 Context(

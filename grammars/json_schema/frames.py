@@ -70,13 +70,14 @@ class ArrayFrame:
 
 @dataclass(eq=False)
 class ValueFrame:
-    """Inside a member or an item: what it is for."""
+    """Inside a member or an item: what it is for. plain: see `Frames.plain`."""
 
     is_object: bool
     goals: Goals
     waiting: tuple[tuple[int, int, Any, Any], ...]
     number: int
     after: dict[int, ObjectFrame | ArrayFrame | None] = field(default_factory=dict)
+    plain: ValueFrame | None = None
 
     def __post_init__(self) -> None:
         states = [state for _, _, plan, state in self.waiting if plan is not None]
@@ -98,6 +99,8 @@ class Frames:
         self._cells = cells
         self._interned: dict[object, Frame] = {}
         self._names: dict[object, tuple[tuple[str, ...], Mapping[Cell, Language]]] = {}
+        self.whole_names: frozenset[str] | None = None
+        """the names that a single token can write behind a comma; None: not known"""
 
     @property
     def commas_part(self) -> bool:
@@ -243,6 +246,30 @@ class Frames:
         (constant,) = self._algebra.constant(value)
         known = {(goal, plan, plan.with_item(state, constant)) for goal, plan, state in frame.alternatives}
         return self._array(known)
+
+    def plain(self, frame: Frame) -> Frame:
+        """The frame that has the same masks while the value in it is being written.
+
+        In a frame between members, a name that nobody lists is refused if it has been written. Inside the value of a
+        member that is far away: only a token that writes the name from the comma to its closing quote could tell. So a
+        map of a thousand objects needs the masks of one. Where patterns are told apart, names may run out: a comma
+        can tell.
+        """
+        if not isinstance(frame, ValueFrame) or not frame.is_object or self.whole_names is None:
+            return frame
+        if frame.plain is None:
+            frame.plain = self._without_names(frame, self.whole_names)
+        return frame.plain
+
+    def _without_names(self, frame: ValueFrame, kept: frozenset[str]) -> ValueFrame:
+        waiting = [entry for entry in frame.waiting if entry[2] is not None]
+        if not any(state[4] for *_, state in waiting) or any(plan.form.patterns for _, _, plan, _ in waiting):
+            return frame
+        options = []
+        for own, goal, plan, state in waiting:
+            others = tuple([name for name in state[4] if name in kept])
+            options.append((frame.goals[own], goal, plan, (*state[:4], others, *state[5:])))
+        return self._value(True, options)
 
     def met_by_closing(self, frame: ObjectFrame | ArrayFrame) -> int:
         """Bits of the goals that are met if the array or object ends here."""

@@ -41,6 +41,8 @@ class Transitions:
         self.tables = np.zeros(kernel.FIELDS, dtype=np.int64)
         self.address: int = self.tables.ctypes.data
         if vocabulary is not None:
+            if (know := getattr(automaton, "know_names", None)) is not None:
+                know(vocabulary.whole_names)
             self._stack = np.zeros(vocabulary.trie.max_depth + 1, dtype=np.int64)
             self.tables[kernel.STACK] = self._stack.ctypes.data
             self._texts, self._starts = vocabulary.flat_texts
