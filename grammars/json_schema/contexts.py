@@ -10,7 +10,6 @@ Comes in: frames. Goes out: numbers, the same for the same stack. Knows no bytes
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from grammars.json_schema.frames import Frame
@@ -18,15 +17,14 @@ from grammars.json_schema.frames import Frame
 ROOT, ENDED = 0, 1
 """The contexts around the whole text: before it has ended, and after."""
 NO_MARK = -1
+UNKNOWN = -1
 
 
 @dataclass(slots=True, eq=False)
 class Context:
     """around: the context around the frame's array or object, without tape. bare: this context without tape.
 
-    core: the context that has the same masks: without tape, without any marks, and with plain frames (see
-    `Frames.plain`) where something is open inside of them.
-
+    core: see `Contexts.core`; UNKNOWN before it is asked for.
     pending: whether something in the stack was written and is not known yet.
     recording: whether something in the stack is being recorded, so that a tape is wanted.
     settled: whether all frames in the stack are.
@@ -46,8 +44,7 @@ class Context:
 class Contexts:
     """All contexts of one automaton."""
 
-    def __init__(self, root: Frame, plain: Callable[[Frame], Frame]) -> None:
-        self._plain = plain
+    def __init__(self, root: Frame) -> None:
         self.entries = [
             Context(-1, root, NO_MARK, None, ROOT, ROOT, False, False),
             Context(-1, root, NO_MARK, None, ENDED, ENDED, False, False),
@@ -65,9 +62,6 @@ class Contexts:
         if number is None:
             below = self.entries[around]
             bare = -1 if tape is None else self.number(around, frame, mark)
-            plain = self._plain(frame)
-            same = tape is None and mark == NO_MARK and below.core == around and plain is frame
-            core = -1 if same else self.number(below.core, plain)
             number = self._numbers[key] = len(self.entries)
             self.entries.append(
                 Context(
@@ -76,10 +70,25 @@ class Contexts:
                     mark,
                     tape,
                     number if bare < 0 else bare,
-                    number if core < 0 else core,
+                    UNKNOWN,
                     frame.pending or below.pending or (frame.records and mark == NO_MARK),
                     mark != NO_MARK or below.recording,
                     frame.settled and below.settled,
                 )
             )
         return number
+
+    def core(self, number: int) -> int:
+        """The context that has the same masks, and no tape, no marks, and the frames' `plain` ones."""
+        path = []
+        while (core := self.entries[number].core) == UNKNOWN:
+            path.append(number)
+            number = self.entries[number].around
+        for number in reversed(path):
+            here = self.entries[number]
+            is_core = (
+                here.tape is None and here.mark == NO_MARK and core == here.around and here.frame.plain is here.frame
+            )
+            core = here.core = number if is_core else self.number(core, here.frame.plain)
+            self.entries[core].core = core
+        return core

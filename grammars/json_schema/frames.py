@@ -42,6 +42,7 @@ class ObjectFrame:
 
     pending (in all frames): something was written that is not known yet. records: it will have to be known.
     settled: no item that must differ from others was completed without its being known.
+    plain: the frame that has the same masks where a value is open in it.
     """
 
     alternatives: tuple[tuple[int, ObjectPlan, ObjectState], ...]
@@ -49,6 +50,7 @@ class ObjectFrame:
     after_name: dict[Name, ValueFrame | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.plain: Frame = self
         self.pending = any(state[5] for _, _, state in self.alternatives)
         self.records = False
         self.settled = True
@@ -63,6 +65,7 @@ class ArrayFrame:
     item: ValueFrame | bool | None = False
 
     def __post_init__(self) -> None:
+        self.plain: Frame = self
         self.pending = any(state[3] for _, _, state in self.alternatives)
         self.records = False
         self.settled = not self.pending
@@ -70,16 +73,16 @@ class ArrayFrame:
 
 @dataclass(eq=False)
 class ValueFrame:
-    """Inside a member or an item: what it is for. plain: see `Frames.plain`."""
+    """Inside a member or an item: what it is for."""
 
     is_object: bool
     goals: Goals
     waiting: tuple[tuple[int, int, Any, Any], ...]
     number: int
     after: dict[int, ObjectFrame | ArrayFrame | None] = field(default_factory=dict)
-    plain: ValueFrame | None = None
 
     def __post_init__(self) -> None:
+        self.plain: Frame = self
         states = [state for _, _, plan, state in self.waiting if plan is not None]
         self.pending = self.is_object and any(state[5] for state in states)
         self.records = not self.is_object and any(state[3] for state in states)
@@ -135,8 +138,28 @@ class Frames:
         frame = self._interned.get(key)
         if frame is None:
             frame = self._interned[key] = ValueFrame(is_object, goals, waiting, len(self._interned))
+            frame.plain = self._plain(frame) if is_object else frame
         assert isinstance(frame, ValueFrame)
         return frame
+
+    def _plain(self, frame: ValueFrame) -> ValueFrame:
+        """The frame that has the same masks while the value in it is being written.
+
+        In a frame between members, a name that nobody lists is refused if it has been written. Inside the value of a
+        member that is far away: only a token that writes the name from the comma to its closing quote could tell. So a
+        map of a thousand objects needs the masks of one. Where patterns are told apart, names may run out: a comma
+        can tell.
+        """
+        waiting = [entry for entry in frame.waiting if entry[2] is not None]
+        if self.whole_names is None or not any(state[4] for *_, state in waiting):
+            return frame
+        if any(plan.form.patterns for _, _, plan, _ in waiting):
+            return frame
+        options = []
+        for own, goal, plan, state in waiting:
+            others = tuple([name for name in state[4] if name in self.whole_names])
+            options.append((frame.goals[own], goal, plan, (*state[:4], others, *state[5:])))
+        return self._value(True, options)
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -246,30 +269,6 @@ class Frames:
         (constant,) = self._algebra.constant(value)
         known = {(goal, plan, plan.with_item(state, constant)) for goal, plan, state in frame.alternatives}
         return self._array(known)
-
-    def plain(self, frame: Frame) -> Frame:
-        """The frame that has the same masks while the value in it is being written.
-
-        In a frame between members, a name that nobody lists is refused if it has been written. Inside the value of a
-        member that is far away: only a token that writes the name from the comma to its closing quote could tell. So a
-        map of a thousand objects needs the masks of one. Where patterns are told apart, names may run out: a comma
-        can tell.
-        """
-        if not isinstance(frame, ValueFrame) or not frame.is_object or self.whole_names is None:
-            return frame
-        if frame.plain is None:
-            frame.plain = self._without_names(frame, self.whole_names)
-        return frame.plain
-
-    def _without_names(self, frame: ValueFrame, kept: frozenset[str]) -> ValueFrame:
-        waiting = [entry for entry in frame.waiting if entry[2] is not None]
-        if not any(state[4] for *_, state in waiting) or any(plan.form.patterns for _, _, plan, _ in waiting):
-            return frame
-        options = []
-        for own, goal, plan, state in waiting:
-            others = tuple([name for name in state[4] if name in kept])
-            options.append((frame.goals[own], goal, plan, (*state[:4], others, *state[5:])))
-        return self._value(True, options)
 
     def met_by_closing(self, frame: ObjectFrame | ArrayFrame) -> int:
         """Bits of the goals that are met if the array or object ends here."""

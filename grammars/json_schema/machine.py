@@ -133,8 +133,8 @@ class JsonMachine:
         self._endings: dict[int, tuple[tuple[int, int], ...]] = {}
         """by local, what `_count_endings` found"""
         self.remembers = frames.remembers
-        self._contexts = Contexts(frames.root(root), frames.plain)
-        self._memory = Memory(self._contexts, frames, self._step, self._rows.owner)
+        self._contexts = Contexts(frames.root(root))
+        self.remember = Memory(self._contexts, frames, self._step, self._rows.owner).remember
         self._crossings: dict[Hashable, Callable[[int, tuple[Hashable, ...], NDArray[np.int64]], None]] = {
             "value": self._cross_value,
             "item or end": self._cross_first_item,
@@ -210,15 +210,12 @@ class JsonMachine:
         """See `ByteAutomaton.remember`."""
         return self._frames.commas_part
 
-    def remember(self, before: int, text: bytes, after: int) -> int:
-        return self._memory.remember(before, text, after) if self.remembers else after
-
     def know_names(self, whole_names: frozenset[str]) -> None:
         """See `ByteAutomaton.remember`."""
         self._frames.whole_names = whole_names
 
     def without_text(self, state: int) -> int:
-        return pack(self._contexts[state >> 32].core, state & LOCAL_MASK)
+        return pack(self._contexts.core(state >> 32), state & LOCAL_MASK)
 
     def _step(self, state: int, byte: int) -> int:
         """The state after a byte, by the tables alone."""
