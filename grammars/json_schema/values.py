@@ -27,10 +27,14 @@ def _refuse_constant(text: str) -> None:
     raise ConstraintSyntaxError(f"{text} is not JSON")
 
 
+_DECODER = json.JSONDecoder(parse_float=_exact, parse_constant=_refuse_constant)
+"""One for all: to make one takes longer than to decode a name"""
+
+
 def loads(text: str, what: str = "the schema") -> Any:
     """Parse JSON text, numbers exact. Raises ConstraintSyntaxError where it is none."""
     try:
-        return json.loads(text, parse_float=_exact, parse_constant=_refuse_constant)
+        return _DECODER.decode(text)
     except RecursionError:
         raise ConstraintSyntaxError(f"{what} nests too deeply") from None
     except ValueError as error:

@@ -65,6 +65,7 @@ class TokenMasks:
         self.vocabulary = vocabulary
         self.lock = _AUTOMATA_LOCK
         self.transitions = Transitions(automaton, vocabulary, limits.memory_bytes)
+        self._remember = automaton.remember if automaton.remembers else None
         self._walk = TrieWalk(self.transitions, vocabulary)
         self.completions = Completions(self._walk, self.transitions, vocabulary)
         self._forced = ForcedText(self.transitions, vocabulary)
@@ -176,8 +177,9 @@ class TokenMasks:
         if taken is None:
             with self.lock:
                 following = landing = self._advance(state, token)
-                if landing >= 0 and self.transitions.remembers:
-                    following = self.transitions.remember(state, self.vocabulary.tokens[token], landing)
+                if landing >= 0 and self._remember is not None:
+                    following = self._remember(state, self.vocabulary.tokens[token], landing)
+                    self.transitions.refresh()
                 if len(self._taken) >= _STEPS_KEPT:
                     self._taken.clear()
                 taken = self._taken[state, token] = landing, following
