@@ -143,7 +143,7 @@ class ModelRunner:
 
     def _fused(self, model: LoadedModel) -> DenseDecoder | None:
         weights = sum(parameter.nbytes for parameter in model.module.parameters())
-        pack = model.device.type == "cpu" and weights < CPU_FRACTION * available_memory()
+        pack = self.backend.name == "cpu" and weights < CPU_FRACTION * available_memory()
         step = self._step_alone(model, PROBE_TOKENS)
         return fuse(model.module, model.vocab_size, model.context_length, self.ops, pack, step, self._three_positions)
 
