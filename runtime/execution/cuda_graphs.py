@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -225,28 +226,37 @@ def _decodes(request: ScheduledRequest) -> bool:
 class CudaCapture:
     """Records what a function launches on the current GPU. All graphs of one object share their memory.
 
-    And one stream, for the libraries keep a workspace for each stream that they have seen (32 MiB on sm_90).
+    Two streams for all of them, for the libraries keep a workspace for each stream that they have seen (32 MiB on
+    sm_90). Functions are tried in one and recorded in the other: what recordings work in is then their own memory.
     """
 
     def __init__(self) -> None:
         self._memory = torch.cuda.graph_pool_handle()
-        self._stream = torch.cuda.Stream()
+        self._trial, self._stream = torch.cuda.Stream(), torch.cuda.Stream()
 
     def __call__(self, run: Run) -> tuple[torch.Tensor, Callable[[], None]]:
         caller = torch.cuda.current_stream()
-        self._stream.wait_stream(caller)
-        with torch.cuda.stream(self._stream):
-            run()  # kernels are compiled and loaded, and workspaces made, outside of the graph
-        caller.wait_stream(self._stream)
+        self._trial.wait_stream(caller)
+        with torch.cuda.stream(self._trial), torch.inference_mode():
+            run()  # kernels are compiled and loaded outside of the graph
+        caller.wait_stream(self._trial)
         graph = torch.cuda.CUDAGraph()
         # "thread_local": what other threads do meanwhile (an engine may be serving) is allowed, and not recorded.
         recording = torch.cuda.graph(graph, pool=self._memory, stream=self._stream, capture_error_mode="thread_local")
         try:
-            with recording:
+            # What torch shares between all graphs of the process must not become inference tensors.
+            with torch.inference_mode(False), recording, torch.inference_mode():
                 logits = run()
-        finally:
-            torch.cuda.set_stream(caller)  # torch leaves the stream of a recording that failed
+        except Exception:
+            self._clean_up(caller)
+            raise
         return logits, graph.replay
+
+    def _clean_up(self, caller: torch.cuda.Stream) -> None:
+        """torch (2.11) stays in the stream of a recording that failed, and its allocator waits for the end of it."""
+        torch.cuda.set_stream(caller)
+        with suppress(RuntimeError):  # it was ended
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self._memory)
 
 
 def capture_or_none(make: Callable[[], DecodeGraphs], name: str) -> DecodeGraphs | None:
