@@ -83,6 +83,8 @@ class Bench:
     @contextmanager
     def part(self, name: str, limit: float) -> Iterator[None]:
         """What measures something, in so many seconds at most (on a GPU)."""
+        gc.collect()  # a runner that is done with may still be there, and its pool is most of the memory
+        self.chip.free()
         started = time.perf_counter()
         left = max(1.0, min(limit, SECONDS - (started - self.started))) if self.chip.is_gpu else 1e4
         try:
@@ -94,8 +96,6 @@ class Bench:
         self.results[f"{name}: seconds"] = time.perf_counter() - started
         self.path.parent.mkdir(exist_ok=True)
         self.path.write_text(json.dumps(self.results, indent=1) + "\n")
-        gc.collect()
-        self.chip.free()
         print(f"{name}: {self.results[f'{name}: seconds']:.0f} s", file=sys.stderr)
 
     def seconds(self, run: Run, times: int | None = None, before: Run | None = None) -> float:
