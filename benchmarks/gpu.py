@@ -4,8 +4,9 @@
 
 First the roof: how fast the chip copies and multiplies. Then steps of a model of Llama 2 7B's shape with random
 bfloat16 weights, the engine, and single kernels, each as a share of the time that its bytes, or its products, take at
-the roof. Last `torch.compile`, and transformers' own continuous batching. Writes benchmarks/results/gpu.json after
-every part, and prints a table. A part that fails or takes too long is written down, and the others go on.
+the roof. Last what there is beside it: `torch.compile` of these steps, transformers' own decode step compiled, and its
+continuous batching. Writes benchmarks/results/gpu.json after every part, and prints a table. A part that fails or takes
+too long is written down, and the others go on.
 
 --quick: two layers, to see whether everything runs.
 --dry: every line of this script without a GPU, on a tiny model, in Triton's interpreter (TRITON_INTERPRET=1).
@@ -34,7 +35,8 @@ import torch
 import transformers
 from rich.console import Console
 from rich.table import Table
-from transformers import ContinuousBatchingConfig, GenerationConfig
+from transformers import ContinuousBatchingConfig, GenerationConfig, StaticCache
+from transformers.generation.continuous_batching.utils import WorkloadHints
 
 from benchmarks.gpu_setting import (
     DRY,
@@ -81,6 +83,8 @@ class Bench:
     @contextmanager
     def part(self, name: str, limit: float) -> Iterator[None]:
         """What measures something, in so many seconds at most (on a GPU)."""
+        gc.collect()  # a runner that is done with may still be there, and its pool is most of the memory
+        self.chip.free()
         started = time.perf_counter()
         left = max(1.0, min(limit, SECONDS - (started - self.started))) if self.chip.is_gpu else 1e4
         try:
@@ -92,12 +96,10 @@ class Bench:
         self.results[f"{name}: seconds"] = time.perf_counter() - started
         self.path.parent.mkdir(exist_ok=True)
         self.path.write_text(json.dumps(self.results, indent=1) + "\n")
-        gc.collect()
-        self.chip.free()
         print(f"{name}: {self.results[f'{name}: seconds']:.0f} s", file=sys.stderr)
 
-    def seconds(self, run: Run, times: int | None = None) -> float:
-        return self.chip.seconds(run, times or self.scale.times)
+    def seconds(self, run: Run, times: int | None = None, before: Run | None = None) -> float:
+        return self.chip.seconds(run, times or self.scale.times, before)
 
     def settings(self, **changed: Any) -> EngineConfig:
         scale = self.scale
@@ -143,6 +145,8 @@ def main() -> None:
     measure_ours(bench, module, roof)
     with bench.part("torch.compile", 120):
         measure_compiled(bench)
+    with bench.part("transformers, compiled", 120):
+        measure_static_cache(bench)
     with bench.part("transformers", 90):
         results["transformers continuous batching"] = measure_transformers(bench, module)
         name = f"engine, {scale.requests} x {scale.context} + {scale.new_tokens}, tokens/s"
@@ -153,20 +157,23 @@ def main() -> None:
 def measure_ours(bench: Bench, module: Any, roof: Roof) -> None:
     """All that needs the model on our pool; which is gone after it."""
     model = loaded(module, bench.scale)
-    started = time.perf_counter()
-    runner = bench.runner(model)
-    bench.results["runner"] = {
-        "seconds to make": time.perf_counter() - started,
-        "fused": runner.decoder is not None,
-        "graphs": 0 if runner.graphs is None else len(runner.graphs.keys),
-        "pool tokens": runner.num_pages * runner.page_size,
-    }
-    with bench.part("steps", 120):
-        measure_steps(bench, model, runner, roof)
-    with bench.part("engine", 150):
-        measure_engine(bench, model, runner)
-    with bench.part("kernels", 60):
-        measure_kernels(bench, model, runner, roof)
+    made: list[ModelRunner] = []
+    with bench.part("runner", 150):
+        made.append(bench.runner(model))
+        bench.results["runner"] = {
+            "fused": made[0].decoder is not None,
+            "graphs": 0 if made[0].graphs is None else len(made[0].graphs.keys),
+            "pool tokens": made[0].num_pages * made[0].page_size,
+        }
+    for runner in made:
+        with bench.part("steps", 120):
+            measure_steps(bench, model, runner, roof)
+        with bench.part("engine", 120):
+            measure_engine(bench, model, runner)
+        with bench.part("constraints", 60):
+            measure_constraints(bench, model, runner)
+        with bench.part("kernels", 60):
+            measure_kernels(bench, model, runner, roof)
 
 
 # Steps
@@ -288,13 +295,6 @@ def measure_engine(bench: Bench, model: LoadedModel, runner: ModelRunner) -> Non
     with Engine.from_parts(bench.settings(), model, runner, sampler) as engine:
         throughput(bench, engine, None, 2)
         results[name] = throughput(bench, engine, None, new)
-        letters = Regex(f"[a-z ]{{{new}}}[a-z ]*")
-        throughput(bench, engine, letters, new)
-        free = throughput(bench, engine, None, 2 * new)
-        constrained = throughput(bench, engine, letters, 2 * new)
-        results[f"constrained decode, {scale.requests}"] = {
-            "free": free, "constrained": constrained, "ratio": constrained / free
-        }  # fmt: skip
         once = SamplingParams(temperature=0.0, max_tokens=1)
         firsts: list[float] = []
         for number, prompt in enumerate(prompts(scale.firsts, scale.context)):
@@ -303,6 +303,22 @@ def measure_engine(bench: Bench, model: LoadedModel, runner: ModelRunner) -> Non
             firsts.append(time.perf_counter() - started)
         results[f"first token of {scale.context}, ms"] = statistics.median(firsts[1:]) * 1e3
         results["engine stats"] = engine.stats()
+
+
+def measure_constraints(bench: Bench, model: LoadedModel, runner: ModelRunner) -> None:
+    scale, new = bench.scale, bench.scale.new_tokens
+    sampler = runner.backend.sampler(model.vocab_size, model.eos_token_ids)
+    letters = Regex(f"[a-z ]{{{new}}}[a-z ]*")
+    with Engine.from_parts(bench.settings(), model, runner, sampler) as engine:
+        throughput(bench, engine, letters, new)
+        free = throughput(bench, engine, None, 2 * new)
+        constrained = throughput(bench, engine, letters, 2 * new)
+    bench.results[f"constrained decode, {scale.requests}"] = {
+        "free": free, "constrained": constrained, "ratio": constrained / free
+    }  # fmt: skip
+
+
+# What there is beside it
 
 
 def measure_compiled(bench: Bench) -> None:
@@ -325,21 +341,83 @@ def measure_compiled(bench: Bench) -> None:
     torch._dynamo.reset()  # it holds on to the model
 
 
+def measure_static_cache(bench: Bench) -> None:
+    """A decode step of transformers, its own modules over its static cache, compiled and then recorded as a graph.
+
+    Compiling all layers takes minutes, so two and four are, and each further layer is taken to add what these two add.
+    """
+    scale, results = bench.scale, bench.results
+    for num in scale.decode[:2]:
+        few, more = (compiled_step(bench, replace(scale, layers=layers), num) for layers in (2, 4))
+        extrapolated = few + (scale.layers - 2) * (more - few) / 2
+        found = {"2 layers_ms": few * 1e3, "4 layers_ms": more * 1e3, "extrapolated_ms": extrapolated * 1e3}
+        ours = results.get(f"decode step, {num} x {scale.context}")
+        if ours is not None:
+            found["ours over it"] = extrapolated * 1e3 / ours["ms"]
+        results[f"transformers compiled, {num} x {scale.context}, {scale.layers} layers"] = found
+
+
+def compiled_step(bench: Bench, scale: Scale, num: int) -> float:
+    """Seconds of a step of `num` requests whose last token is at the end of the context."""
+    chip, last = bench.chip, scale.context - 1
+    module = random_llama(chip, scale)
+    module.set_attn_implementation("sdpa")
+    cache = StaticCache(module.config, max_cache_len=scale.context)
+    cache.early_initialization(num, scale.heads, scale.hidden // scale.heads, chip.dtype, chip.device)
+    ids, positions = torch.full((2, num, 1), last, device=chip.device)
+    ids.fill_(5)
+
+    def rewind() -> None:
+        for layer in cache.layers:
+            layer.cumulative_length.fill_(last)
+
+    compiled = torch.compile(module, backend="inductor" if chip.is_gpu else "aot_eager", dynamic=False)
+
+    @torch.inference_mode()
+    def step() -> None:
+        compiled(input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True)
+
+    try:
+        return bench.seconds(chip.recorded(step, rewind), before=rewind)
+    finally:
+        torch._dynamo.reset()  # it holds on to the model
+
+
 def measure_transformers(bench: Bench, module: Any) -> Results:
-    """Its continuous batching on the same requests, with paged attention over torch's own kernel."""
+    """Its continuous batching on the same requests, with paged attention over torch's own kernel, once warmed up."""
     scale = bench.scale
     module.set_attn_implementation("paged|sdpa")
     settings = GenerationConfig(max_new_tokens=scale.new_tokens, do_sample=False, eos_token_id=-1, pad_token_id=0)
     inputs = [list(prompt) for prompt in prompts(scale.requests, scale.context)]
-    pool = None if bench.chip.is_gpu else ContinuousBatchingConfig(num_blocks=64, max_batch_tokens=256)
-    generate = partial(module.generate_batch, generation_config=settings, continuous_batching_config=pool)
-    generate(inputs=inputs[:2])
-    bench.chip.synchronize()
-    started = time.perf_counter()
-    outputs = generate(inputs=inputs)
-    taken = time.perf_counter() - started
-    produced = sum(len(output.generated_tokens) for output in outputs.values())
+    with module.continuous_batching_context_manager(
+        generation_config=settings,
+        continuous_batching_config=None
+        if bench.chip.is_gpu
+        else ContinuousBatchingConfig(num_blocks=64, max_batch_tokens=256),
+        workload_hints=WorkloadHints(scale.context, scale.new_tokens, scale.requests),
+        timeout=5,
+    ) as manager:
+        generated_by(manager, [prompt[::-1] for prompt in inputs])
+        bench.chip.synchronize()
+        started = time.perf_counter()
+        produced = generated_by(manager, inputs)
+        taken = time.perf_counter() - started
     return {"tokens/s": produced / taken, "tokens": produced, "seconds": taken, "attention": "paged|sdpa"}
+
+
+def generated_by(manager: Any, inputs: list[list[int]]) -> int:
+    """Tokens that transformers' manager makes for all of these."""
+    waiting, produced = set(manager.add_requests(inputs=inputs)), 0
+    while waiting:
+        result = manager.get_result(timeout=1)
+        if result is None and not manager.is_running():
+            raise RuntimeError("continuous batching ended before its requests did")
+        if result is not None and result.is_finished():
+            if result.error is not None:
+                raise RuntimeError(result.error)
+            waiting.remove(result.request_id)
+            produced += len(result.generated_tokens)
+    return produced
 
 
 def table_of(results: Results) -> Table:

@@ -69,9 +69,11 @@ class Chip:
         if self.is_gpu:
             torch.cuda.empty_cache()
 
-    def recorded(self, run: Run) -> Run:
-        """What `run` launches, as a graph. It is run before, until all is compiled."""
+    def recorded(self, run: Run, before: Run | None = None) -> Run:
+        """What `run` launches, as a graph. It is run before, until all is compiled. before: see `seconds`."""
         for _ in range(2):
+            if before is not None:
+                before()
             run()
         self.synchronize()
         if not self.is_gpu:
@@ -81,10 +83,15 @@ class Chip:
             run()
         return graph.replay
 
-    def seconds(self, run: Run, times: int) -> float:
-        """Median time of a call and all that it starts, after a call that warms up."""
+    def seconds(self, run: Run, times: int, before: Run | None = None) -> float:
+        """Median time of a call and all that it starts, after a call that warms up.
+
+        before: what precedes each call, and is not timed.
+        """
         found = []
         for _ in range(times + 1):
+            if before is not None:
+                before()
             self.synchronize()
             started = time.perf_counter()
             run()

@@ -8,8 +8,9 @@ has to run as it is. What changes from step to step lies in a `Mailbox`; everyth
            merged  some rows' keys are cut into pieces, for want of rows ("split-K")
            tree    some keys are read once for several requests
 
-All graphs share one memory pool and are captured largest first, so that smaller ones fit into what larger ones took;
-and they leave their logits in one place, which with many graphs and a large vocabulary would be gigabytes.
+One graph runs at a time, so they share what they work in: a memory pool (they are captured largest first, so that
+smaller ones fit into what larger ones took), the mailbox's place (page tables of long contexts in small pages come to
+100 MB), and the place for their logits, which with many graphs and a large vocabulary would be gigabytes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -97,6 +99,8 @@ class DecodeGraphs:
         """float32 [largest size, vocab]."""
         self._sizes = sorted({min(size, max_requests) for size in SIZES} | {min(max_requests, SIZES[-1])})
         keys = [GraphKey(size, form) for size in reversed(self._sizes) for form in self._forms(size)]
+        needed = max(Mailbox.size_of(self._capacities(key)) for key in keys)
+        self._memory = torch.zeros(needed, dtype=torch.uint8, device=backend.device)
         progress = track(keys, "capturing graphs", transient=True, disable=not sys.stderr.isatty())
         self._graphs = {key: self._captured(key, decode, capture) for key in progress}
 
@@ -187,15 +191,20 @@ class DecodeGraphs:
             "part_starts": size + 1,
         }
 
+    def _capacities(self, key: GraphKey) -> Capacities:
+        lengths = [self._lengths(shape, key.size, key.form) for shape in self._backend.shapes]
+        own = dict.fromkeys(("input_ids", "positions", "slots"), ((key.size,), np.int32))
+        return own | self._backend.capacities(lengths, key.size * self._max_pages)
+
     def _captured(self, key: GraphKey, decode: Decode, capture: Capture) -> _Graph:
         size, backend = key.size, self._backend
-        lengths = [self._lengths(shape, size, key.form) for shape in backend.shapes]
-        own = dict.fromkeys(("input_ids", "positions", "slots"), ((size,), np.int32))
-        mailbox = Mailbox(own | backend.capacities(lengths, size * self._max_pages), backend.device)
+        mailbox = Mailbox(self._capacities(key), self._memory)
         dummies = self._ragged([], [], size)
         _, step = self._cut(dummies, size)
         mailbox.put(self._arrays(np.zeros(size, dtype=np.int32), dummies, step))
-        num_parts = [0 if key.form == "direct" else of_shape["row_parts"] for of_shape in lengths]
+        num_parts = [
+            0 if key.form == "direct" else self._lengths(shape, size, key.form)["row_parts"] for shape in backend.shapes
+        ]
         tensors: Mapping[str, torch.Tensor] = mailbox.tensors
         attention = backend.attention_of(tensors, num_parts, self._page_size)
 
@@ -215,25 +224,39 @@ def _decodes(request: ScheduledRequest) -> bool:
 
 
 class CudaCapture:
-    """Records what a function launches. All graphs of one object share their memory."""
+    """Records what a function launches on the current GPU. All graphs of one object share their memory.
+
+    Two streams for all of them, for the libraries keep a workspace for each stream that they have seen (32 MiB on
+    sm_90). Functions are tried in one and recorded in the other: what recordings work in is then their own memory.
+    """
 
     def __init__(self) -> None:
         self._memory = torch.cuda.graph_pool_handle()
+        self._trial, self._stream = torch.cuda.Stream(), torch.cuda.Stream()
 
     def __call__(self, run: Run) -> tuple[torch.Tensor, Callable[[], None]]:
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            run()  # kernels are compiled and workspaces made outside of the graph
-        torch.cuda.current_stream().wait_stream(side)
-        torch.cuda.synchronize()
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        caller = torch.cuda.current_stream()
+        self._trial.wait_stream(caller)
+        with torch.cuda.stream(self._trial), torch.inference_mode():
+            run()  # kernels are compiled and loaded outside of the graph
+        caller.wait_stream(self._trial)
+        graph = torch.cuda.CUDAGraph()
+        # "thread_local": what other threads do meanwhile (an engine may be serving) is allowed, and not recorded.
+        recording = torch.cuda.graph(graph, pool=self._memory, stream=self._stream, capture_error_mode="thread_local")
         try:
-            with torch.cuda.graph(graph, pool=self._memory):
+            # What torch shares between all graphs of the process must not become inference tensors.
+            with torch.inference_mode(False), recording, torch.inference_mode():
                 logits = run()
-        finally:
-            torch.cuda.set_stream(stream)  # torch leaves the stream of a recording that failed
+        except Exception:
+            self._clean_up(caller)
+            raise
         return logits, graph.replay
+
+    def _clean_up(self, caller: torch.cuda.Stream) -> None:
+        """torch (2.11) stays in the stream of a recording that failed, and its allocator waits for the end of it."""
+        torch.cuda.set_stream(caller)
+        with suppress(RuntimeError):  # it was ended
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self._memory)
 
 
 def capture_or_none(make: Callable[[], DecodeGraphs], name: str) -> DecodeGraphs | None:

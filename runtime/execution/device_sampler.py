@@ -55,11 +55,14 @@ def _masks(masks: NDArray[np.int32] | None) -> dict[str, NDArray[np.generic]]:
     """The rows that forbid something, and which of them is each request's; -1: none."""
     if masks is None:
         return {}
-    constrained = (masks != -1).any(axis=1)
-    if not constrained.any():
-        return {}
+    constrained = masks[:, 0] != -1  # most rows show it here: what comes first is special tokens
+    unsure = np.flatnonzero(~constrained)
+    if len(unsure):
+        constrained[unsure] = (masks[unsure] != -1).any(axis=1)
+        if not constrained.any():
+            return {}
     rows = np.where(constrained, np.cumsum(constrained) - 1, -1).astype(np.int32)
-    return {"masks": masks[constrained], "mask_rows": rows}
+    return {"masks": masks if constrained.all() else masks[constrained], "mask_rows": rows}
 
 
 def _edits(

@@ -143,15 +143,15 @@ class ModelRunner:
 
     def _fused(self, model: LoadedModel) -> DenseDecoder | None:
         weights = sum(parameter.nbytes for parameter in model.module.parameters())
-        pack = model.device.type == "cpu" and weights < CPU_FRACTION * available_memory()
+        pack = self.backend.name == "cpu" and weights < CPU_FRACTION * available_memory()
         step = self._step_alone(model, PROBE_TOKENS)
         return fuse(model.module, model.vocab_size, model.context_length, self.ops, pack, step, self._three_positions)
 
     def _step_alone(self, model: LoadedModel, num_tokens: int) -> PagedStep:
         """A step of one request of so many tokens, with a pool of its own."""
-        pages = np.arange(num_tokens, dtype=np.int32)
-        ragged = RaggedBatch(np.zeros(1, np.int64), np.array([num_tokens]), (pages,), page_size=1)
-        pool = KVPool(model.layers, num_tokens, 1, model.dtype, model.device)
+        pages = np.arange(-(-num_tokens // self.page_size), dtype=np.int32)
+        ragged = RaggedBatch(np.zeros(1, np.int64), np.array([num_tokens]), (pages,), self.page_size)
+        pool = KVPool(model.layers, len(pages), self.page_size, model.dtype, model.device)
         slots = torch.arange(num_tokens, device=model.device)
         return PagedStep(pool, slots, self.backend.attention(ragged), self.backend)
 

@@ -54,14 +54,22 @@ class Mailbox:
     What a captured graph reads. Arrays are sent whole, but the one named last only as far as it is used.
     """
 
-    def __init__(self, capacities: Capacities, device: torch.device) -> None:
-        """Arrays that are shorter than their capacity are filled up with zeros."""
+    def __init__(self, capacities: Capacities, memory: torch.Tensor) -> None:
+        """Arrays that are shorter than their capacity are filled up with zeros.
+
+        memory: uint8, `size_of` the capacities or more, on the device. Mailboxes that are filled and read one at a time
+        may share it.
+        """
         self._full = {name: np.zeros(shape, dtype) for name, (shape, dtype) in capacities.items()}
         self._offsets = _offsets(self._full)
-        self._device = device
-        self._memory = torch.zeros(self._offsets.total, dtype=torch.uint8, device=device)
+        self._memory = memory
         self._last = list(capacities)[-1]
         self.tensors = {n: _view(self._memory, self._offsets.begins[n], a) for n, a in self._full.items()}
+
+    @staticmethod
+    def size_of(capacities: Capacities) -> int:
+        """In bytes."""
+        return _offsets({name: np.zeros(shape, dtype) for name, (shape, dtype) in capacities.items()}).total
 
     def holds(self, arrays: Mapping[str, NDArray[Any]]) -> bool:
         """Whether none is longer than its place."""
@@ -70,7 +78,7 @@ class Mailbox:
     def put(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Every array of the capacities, with at most as many entries."""
         used = self._offsets.begins[self._last] + arrays[self._last].nbytes
-        packed, memory = packed_bytes(used, self._device)
+        packed, memory = packed_bytes(used, self._memory.device)
         memory[:] = 0
         _pack(arrays, self._offsets.begins, memory)
         self._memory[:used].copy_(packed, non_blocking=True)

@@ -1,5 +1,7 @@
 """The weights of a plain decoder, merged and stacked: one tensor [layers, ...] of a kind, in memory of their own.
 
+On a GPU one of each layer: while a stack is filled, it is there beside what it is filled from.
+
 In comes a transformers model with the parts that `runtime.model.dense_decoder` looks for; out go its weights, as
 rows (the model's own parameters are then views of them) or in panels (the model's own are then empty, until they are
 given back). Either way there is one copy, and the checkpoint's file is no longer mapped into memory.
@@ -7,7 +9,7 @@ given back). Either way there is one copy, and the checkpoint's file is no longe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -29,8 +31,9 @@ _IN_TURNS = {"gate_up"}
 
 
 class DecoderWeights:
-    """qkv, output, gate_up, down: [layers, outputs, inputs], or in panels [layers, outputs / 16, lines, words];
-    head: the same without layers. Panels of gate_up are in turns of the gate's and the other's.
+    """qkv, output, gate_up, down: [layers, outputs, inputs], on a GPU a list of [outputs, inputs]; or in panels
+    [layers, outputs / 16, lines, words], those of gate_up in turns of the gate's and the other's. head: the same
+    without layers.
 
     norms: [layers, 2, hidden]. qkv_bias: float32 [layers, outputs] or [layers, 0]; biases: the same, one a layer or
     None. final_norm [hidden]. num_tokens: of the vocabulary.
@@ -46,7 +49,7 @@ class DecoderWeights:
         self.qkv, self.output, self.gate_up, self.down = stacks.values()
         self.num_tokens = len(head.weight)
         laid_out = self._head_in_panels(head) if in_panels else None
-        _own_the_rest(model, list(stacks.values()))
+        _own_the_rest(model, [weight for stack in stacks.values() for weight in stack])
         self.head = head.weight.detach() if laid_out is None else laid_out
         self._embedding = None if self._tied and in_panels else model.get_decoder().embed_tokens.weight.detach()
         self.final_norm = model.get_decoder().norm.weight.detach()
@@ -77,13 +80,20 @@ class DecoderWeights:
         if self._tied:
             self._model.get_decoder().embed_tokens.weight = head.weight
 
-    def _stack(self, linears: list[list[nn.Linear]], kind: str) -> torch.Tensor:
+    def stacked(self) -> list[torch.Tensor]:
+        """qkv, output, gate_up and down, each in one tensor. On a CPU only."""
+        return [stack for stack in (self.qkv, self.output, self.gate_up, self.down) if isinstance(stack, torch.Tensor)]
+
+    def _stack(self, linears: list[list[nn.Linear]], kind: str) -> torch.Tensor | list[torch.Tensor]:
         """Takes the weights of every layer's `linears`, and puts them under each other."""
         outputs, example = sum(linear.out_features for linear in linears[0]), linears[0][0].weight
         plain = (outputs, example.shape[1])
         one = panels_shape(*plain, example.dtype) if self.in_panels else plain
-        stack = _memory((len(linears), *one), example)
-        for layer, stacked in zip(linears, stack, strict=True):
+        whole = _memory((len(linears), *one), example) if example.device.type == "cpu" else None
+        stack: list[torch.Tensor] = []
+        for i, layer in enumerate(linears):
+            stacked = _memory(one, example) if whole is None else whole[i]
+            stack.append(stacked)
             if self.in_panels:
                 for linear, own in zip(layer, _split(stacked, layer, kind), strict=True):
                     to_panels(linear.weight.detach(), own)
@@ -93,7 +103,7 @@ class DecoderWeights:
                 for linear, own in zip(layer, stacked.split(sizes), strict=True):
                     own.copy_(linear.weight.detach())
                     linear.weight = _frozen(own)
-        return stack
+        return stack if whole is None else whole
 
     def _head_in_panels(self, head: nn.Linear) -> torch.Tensor:
         """Takes its weight, and the embedding that is the same."""
@@ -127,7 +137,7 @@ def _fit(weight: torch.Tensor) -> bool:
     return weight.shape[1] % panels.line_width(weight.element_size()) == 0
 
 
-def _own_the_rest(model: nn.Module, stacks: list[torch.Tensor]) -> None:
+def _own_the_rest(model: nn.Module, stacks: Iterable[torch.Tensor]) -> None:
     """Copies what is in no stack: embeddings, norms, biases. Weights that are tied stay so."""
     stacked = {stack.untyped_storage().data_ptr() for stack in stacks}
     for parameter in _own_parameters(model):

@@ -180,7 +180,7 @@ class DenseDecoder:
     def takes_single(self) -> bool:
         """Whether `forward_single` can be used."""
         weights = self._weights
-        inner = weights.down.shape[2] * weights.down.shape[3] // cpu_native.LANES if weights.in_panels else 0
+        inner = weights.down[0].shape[1] * weights.down[0].shape[2] // cpu_native.LANES if weights.in_panels else 0
         return (
             weights.in_panels
             and all(width % cpu_native.LANES == 0 for width in (len(weights.final_norm), inner))
@@ -199,9 +199,10 @@ class DenseDecoder:
         cos, sin = self._angles(x, position_ids)
         logits = torch.empty(1, weights.head.shape[0] * cpu_native.LANES)
         first = [0 if window is None else max(0, position + 1 - window) for window in self._windows]
+        qkv, output, gate_up, down = weights.stacked()
         cpu_dense_token.dense_token(
-            *(array_of(tensor) for tensor in (x, cos, sin, weights.qkv, weights.qkv_bias)),
-            *(array_of(tensor) for tensor in (weights.output, weights.gate_up, weights.down, weights.norms)),
+            *(array_of(tensor) for tensor in (x, cos, sin, qkv, weights.qkv_bias)),
+            *(array_of(tensor) for tensor in (output, gate_up, down, weights.norms)),
             self._epsilon,
             array_of(weights.final_norm),
             array_of(weights.head),

@@ -29,7 +29,7 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         """With `residual` [..., out]: the sum with it, perhaps in its place (`addmm` would copy it first on a GPU)."""
-        if x.numel() > self._packed_rows * self.in_features:
+        if self._packed is None or x.numel() > self._packed_rows * self.in_features:
             if residual is None:
                 return F.linear(x, self.weight, self.bias)
             if self.bias is None and x.dim() == 2:

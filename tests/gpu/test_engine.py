@@ -89,6 +89,38 @@ def test_nothing_waits_between_two_steps(cuda_graphs: bool, tmp_path: Path) -> N
     check_nothing_waits(runner, sampler, waiting_is_an_error())
 
 
+def test_a_model_that_waits_runs_without_graphs_and_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = EngineConfig(model_path=tiny_model("llama", tmp_path), device="cuda", kv_cache_bytes=64 << 20)
+    decode = ModelRunner._decode
+
+    def waits(self: ModelRunner, input_ids: torch.Tensor, *arguments: Any) -> torch.Tensor:
+        input_ids.sum().item()
+        return decode(self, input_ids, *arguments)
+
+    monkeypatch.setattr(ModelRunner, "_decode", waits)
+    runner = ModelRunner(load(config), config)
+    assert runner.graphs is None
+    hand = Hand(runner)
+    request = hand.request(range(3, 40))
+    for count in (5, 1, 20):
+        hand.step((request, count))
+    monkeypatch.undo()
+    assert ModelRunner(load(config), config).graphs is not None
+
+
+def test_others_may_record_graphs_outside_of_inference_mode(tmp_path: Path) -> None:
+    config = EngineConfig(model_path=tiny_model("llama", tmp_path), device="cuda", kv_cache_bytes=64 << 20)
+    runner = ModelRunner(load(config), config)
+    assert runner.graphs is not None
+    graph, total = torch.cuda.CUDAGraph(), torch.zeros(1, device="cuda")
+    with torch.cuda.graph(graph):
+        total += 1
+    graph.replay()
+    assert total.item() == 1
+
+
 @contextmanager
 def waiting_is_an_error() -> Iterator[None]:
     torch.cuda.synchronize()

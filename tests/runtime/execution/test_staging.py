@@ -29,7 +29,9 @@ def test_arrays_arrive_as_they_are() -> None:
 
 
 def test_a_mailbox_keeps_its_places() -> None:
-    mailbox = Mailbox({"a": ((4,), np.int32), "b": ((2, 8), np.int32), "pages": ((1000,), np.int32)}, CPU)
+    capacities = {"a": ((4,), np.int32), "b": ((2, 8), np.int32), "pages": ((1000,), np.int32)}
+    memory = torch.zeros(Mailbox.size_of(capacities), dtype=torch.uint8)
+    mailbox = Mailbox(capacities, memory)
     places = {name: tensor.data_ptr() for name, tensor in mailbox.tensors.items()}
     full = {"a": np.ones(4, np.int32), "b": np.ones((2, 8), np.int32), "pages": np.arange(1000, dtype=np.int32)}
     mailbox.put(full)
@@ -39,3 +41,17 @@ def test_a_mailbox_keeps_its_places() -> None:
     assert {name: tensor.data_ptr() for name, tensor in mailbox.tensors.items()} == places
     assert mailbox.holds(full)
     assert not mailbox.holds({**full, "a": np.ones(5, np.int32)})
+
+
+def test_mailboxes_that_share_their_place() -> None:
+    large, small = (
+        {"a": ((6,), np.int32), "pages": ((50,), np.int32)},
+        {"a": ((2,), np.int32), "pages": ((9,), np.int32)},
+    )
+    memory = torch.zeros(Mailbox.size_of(large), dtype=torch.uint8)
+    assert Mailbox.size_of(small) < len(memory)
+    for capacities in (large, small, large):
+        mailbox = Mailbox(capacities, memory)
+        mailbox.put({"a": np.array([1], np.int32), "pages": np.array([8, 9], np.int32)})
+        filled = capacities["a"][0][0] - 1
+        assert mailbox.tensors["a"].tolist() == [1, *[0] * filled] and mailbox.tensors["pages"][:2].tolist() == [8, 9]

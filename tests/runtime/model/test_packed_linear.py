@@ -10,7 +10,7 @@ from runtime.model.packed_linear import PackedLinear, can_pack
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("pack", [False, True])
-@pytest.mark.parametrize("rows", [1, 5, 300])
+@pytest.mark.parametrize("rows", [0, 1, 5, 300])
 @pytest.mark.parametrize(("has_bias", "adds"), [(False, False), (False, True), (True, False), (True, True)])
 def test_the_product_and_its_sum(dtype: torch.dtype, pack: bool, rows: int, has_bias: bool, adds: bool) -> None:
     generator = torch.Generator().manual_seed(rows)

@@ -71,6 +71,13 @@ def test_the_same_tokens_as_on_the_cpu(family: str, tmp_path: Path) -> None:
     assert found == tokens_of(path, attention_backend="cpu")
 
 
+def test_chunks_of_prompts(tmp_path: Path) -> None:
+    """Steps of which nobody wants logits, between others."""
+    path = tiny_model("llama", tmp_path, num_hidden_layers=1)
+    found = tokens_of(path, attention_backend="triton", max_num_batched_tokens=8)
+    assert found == tokens_of(path, attention_backend="cpu")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", OTHERS)
 def test_whole_tiny_models(family: str, tmp_path: Path) -> None:

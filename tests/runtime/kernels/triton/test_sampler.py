@@ -43,6 +43,20 @@ def test_draws_follow_the_distribution() -> None:
     assert drawn.unique().tolist() == [2, 3]
 
 
+def test_rows_that_allow_everything_are_not_sent() -> None:
+    """Whatever rows are: constrained from their first word on, only in a later one, or not at all."""
+    masks = np.full((4, 3), -1, np.int32)
+    logits = torch.zeros(4, 70)
+    batch = ScheduledBatch(tuple(request(SamplingParams(temperature=0.0)) for _ in range(4)))
+    sampler = DeviceSampler(70, [2])
+    assert sampler.sample(logits, batch, masks).token_ids.tolist() == [0, 0, 0, 0]
+    masks[1] = [0, 1 << 5, 0]
+    logits[2, 40], masks[2, 1] = 1.0, ~(1 << 8)
+    assert sampler.sample(logits, batch, masks).token_ids.tolist() == [0, 37, 0, 0]
+    masks[[0, 3], 0] = 1 << 9
+    assert sampler.sample(logits, batch, masks).token_ids.tolist() == [9, 37, 0, 9]
+
+
 def test_a_mask_wins_over_a_suppressed_token() -> None:
     sampling = SamplingParams(temperature=1.0, min_tokens=5, max_tokens=9)
     only_the_end = np.zeros((1, 3), np.int32)
