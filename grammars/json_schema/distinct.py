@@ -87,11 +87,13 @@ class Distinct:
 
     def _wanted_by_counters(self, plan: ArrayPlan, state: ArrayState) -> list[Ref] | None:
         """The same where `contains` asks for more; only where values abound, so that nothing has to be counted."""
-        index, counts, _, unknown, _ = state
+        index, counts, seen, unknown, _ = state
         form = plan.form
         (counter,), (count,) = form.counters[:1], counts[:1]
         places = range(index, max(form.least, index + counter.least - count))
-        refs = [both(form.item(n), counter.ref if n - index < counter.least - count else ANYTHING) for n in places]
+        apart = self._algebra.none_of(seen)
+        counted = [counter.ref if n - index < counter.least - count else ANYTHING for n in places]
+        refs = [both(both(form.item(n), apart), ref) for n, ref in zip(places, counted, strict=True)]
         if len(form.counters) > 1 or not all(self.has_many(ref) for ref in refs) or counter.start > index:
             raise UnsupportedConstraintError("uniqueItems next to contains, where values are few")
         if form.most is not None and places.stop > form.most:

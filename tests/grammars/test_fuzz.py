@@ -58,6 +58,7 @@ FOUND = [
     {"type": "array", "uniqueItems": True, "maxItems": 1, "contains": {"type": "integer"}},
     {"type": "array", "uniqueItems": True, "items": {"enum": [{"a": 1}, True, [1], "a"]}},
     {"type": "object", "minProperties": 2, "propertyNames": {"pattern": "^a"}},
+    {"type": "array", "uniqueItems": True, "contains": {"type": "object"}, "minContains": 2, "maxContains": 2},
 ]
 """What random walks once found wrong"""
 
