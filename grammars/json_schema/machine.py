@@ -132,6 +132,8 @@ class JsonMachine:
         self._tail_memo: dict[int, list[tuple[int, bytes, int]]] = {}
         self._endings: dict[int, tuple[tuple[int, int], ...]] = {}
         """by local, what `_count_endings` found"""
+        self._ways: dict[tuple[int, int], tuple[tuple[int, bool, int], ...]] = {}
+        """by frame and local, what `_count_ways` found"""
         self.remembers = frames.remembers
         self._contexts = Contexts(frames.root(root))
         self.remember = Memory(self._contexts, frames, self._step, self._rows.owner).remember
@@ -418,11 +420,25 @@ class JsonMachine:
         endings = self._endings.get(local)
         if endings is None:
             endings = self._endings[local] = self._count_endings(local)
-        if not endings:
-            return min(
-                len(text) + self._tail_cost(around, goal) for text, around, goal in self._options(context, local)
-            )
-        return min(length + self._tail_cost(context, goal) for length, goal in endings)
+        if endings:
+            return min(length + self._tail_cost(context, goal) for length, goal in endings)
+        around = self._contexts.entries[context].around
+        ways = self._count_ways(context, local)
+        return min(length + self._tail_cost(context if inside else around, goal) for length, inside, goal in ways)
+
+    def _count_ways(self, context: int, local: int) -> tuple[tuple[int, bool, int], ...]:
+        """As `_options`, but how long the texts are, and whether the value is that of the context, not of the one
+        around. They hang on the frame alone, unless a name is chosen by what the goals around still cost."""
+        frame = self._contexts.entries[context].frame
+        key = frame.number, local
+        ways = self._ways.get(key)
+        if ways is None:
+            options = self._options(context, local)
+            ways = tuple([(len(text), where == context, goal) for text, where, goal in options])
+            lexeme, _ = self._lexeme_of(local)
+            if not isinstance(lexeme, Keys) or len({goal for goal, *_ in frame.alternatives}) == 1:  # type: ignore[union-attr]
+                self._ways[key] = ways
+        return ways
 
     def _count_endings(self, local: int) -> tuple[tuple[int, int], ...]:
         """(bytes to the end of the value, the goal that it then meets), where no context matters to them; else ()."""
