@@ -69,7 +69,7 @@ class Gap(Told):
     def __init__(self, spaces: str, ends: Sequence[int], meaning: Exit | None) -> None:
         self._spaces = spaces
         self._ends = dict.fromkeys(ends, CROSS)
-        self._meaning = meaning
+        self.meaning = meaning
         self.breaks_line = LINE_FEED in self._ends
 
     def rows(self, state: int) -> tuple[Few]:
@@ -86,7 +86,7 @@ class Gap(Told):
                 nexts[LINE_FEED] = 2
         elif state >= 2 and length < MAX_INDENT:
             nexts = {SPACE: state + 1, TAB: state + 1}
-        return (Few(state, DEAD, nexts | self._ends, self._meaning),)
+        return (Few(state, DEAD, nexts | self._ends, self.meaning),)
 
 
 class Colon(Told):
@@ -238,8 +238,8 @@ class Shut(Told):
     """
 
     def __init__(self, meaning: Exit | None, behind: Parallel | None) -> None:
-        self._meaning = meaning
+        self.meaning = meaning
         self.behind = behind
 
     def rows(self, state: int) -> tuple[Few]:
-        return (Few(state, DEAD, {}, self._meaning),)
+        return (Few(state, DEAD, {}, self.meaning),)

@@ -132,8 +132,8 @@ class JsonMachine:
         self._tail_memo: dict[int, list[tuple[int, bytes, int]]] = {}
         self._endings: dict[int, tuple[tuple[int, int], ...]] = {}
         """by local, what `_count_endings` found"""
-        self._ways: dict[tuple[int, int], tuple[tuple[int, bool, int], ...]] = {}
-        """by frame and local, what `_count_ways` found"""
+        self._ways: dict[tuple[int, object], tuple[tuple[int, bool, int], ...]] = {}
+        """by frame and place, what `_count_ways` found"""
         self.remembers = frames.remembers
         self._contexts = Contexts(frames.root(root))
         self.remember = Memory(self._contexts, frames, self._step, self._rows.owner).remember
@@ -429,13 +429,17 @@ class JsonMachine:
     def _count_ways(self, context: int, local: int) -> tuple[tuple[int, bool, int], ...]:
         """As `_options`, but how long the texts are, and whether the value is that of the context, not of the one
         around. They hang on the frame alone, unless a name is chosen by what the goals around still cost."""
+        lexeme, own = self._lexeme_of(local)
         frame = self._contexts.entries[context].frame
-        key = frame.number, local
+        key: tuple[int, object] = (frame.number, local)
+        if isinstance(lexeme, Gap):  # however much white space there is
+            key = (frame.number, lexeme.meaning)
+        elif isinstance(lexeme, Colon):
+            key = (frame.number, own < lexeme.offset)
         ways = self._ways.get(key)
         if ways is None:
             options = self._options(context, local)
             ways = tuple([(len(text), where == context, goal) for text, where, goal in options])
-            lexeme, _ = self._lexeme_of(local)
             if not isinstance(lexeme, Keys) or len({goal for goal, *_ in frame.alternatives}) == 1:  # type: ignore[union-attr]
                 self._ways[key] = ways
         return ways
@@ -505,7 +509,8 @@ class JsonMachine:
             before = b":" if isinstance(lexeme, Colon) and own < lexeme.offset else b""
             yield from ((before + self._completion.value(ref), context, goal) for goal, ref in enumerate(frame.goals))
         else:
-            yield from ((text, around, goal) for text, goal in self._between(frame, self._rows.exit(local)[0]))
+            assert isinstance(lexeme, Gap | Shut) and lexeme.meaning is not None
+            yield from ((text, around, goal) for text, goal in self._between(frame, lexeme.meaning[0]))
 
     def _between(self, frame: ObjectFrame | ArrayFrame, place: Hashable) -> Iterator[tuple[bytes, int]]:
         """Texts from a gap between values to the closing bracket, and the goals that they meet."""
