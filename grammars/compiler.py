@@ -10,11 +10,12 @@ import ctypes
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Hashable
 from functools import partial
 
 from grammars.compiled_grammar import CompiledGrammar
 from grammars.errors import CompileCancelledError, ConstraintLimitError
-from grammars.front_ends import automaton_of
+from grammars.front_ends import automaton_of, meaning_of
 from grammars.limits import DEFAULT_LIMITS, Limits
 from grammars.spec import Spec
 from grammars.vocabulary import Vocabulary
@@ -33,7 +34,7 @@ class Compiler:
 
     def __init__(self, cached_bytes: int = _CACHED_BYTES) -> None:
         self._cached_bytes = cached_bytes
-        self._grammars: OrderedDict[tuple[Spec, Vocabulary, Limits], CompiledGrammar] = OrderedDict()
+        self._grammars: OrderedDict[tuple[Hashable, Vocabulary, Limits], CompiledGrammar] = OrderedDict()
         self._lock = threading.Lock()
 
     def compile(
@@ -46,9 +47,11 @@ class Compiler:
     ) -> CompiledGrammar:
         """The grammar of `spec` over `vocabulary`. Raises what `grammars.errors` lists.
 
+        Specs that say the same share that of the first: schemas, say, that differ in titles and descriptions only.
+
         cancel: when it is set the compile ends with CompileCancelledError.
         """
-        key = (spec, vocabulary, limits)
+        key = (meaning_of(spec), vocabulary, limits)
         with self._lock:
             if key in self._grammars:
                 self._grammars.move_to_end(key)

@@ -6,7 +6,8 @@ are composed of their parts' automata (`grammars.compose.composed`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +20,7 @@ from grammars.compose.up_to import UpToAutomaton
 from grammars.errors import ConstraintSyntaxError, UnsatisfiableConstraintError, UnsupportedConstraintError
 from grammars.formats import FORMATS
 from grammars.json_schema.compiling import compile_schema
+from grammars.json_schema.meaning import digest_of
 from grammars.limits import DEFAULT_LIMITS, Limits
 from grammars.regex import Language
 from grammars.spec import Choice, Ebnf, Format, JsonSchema, Lark, Literal, Regex, Repeat, Sequence, Spec, Tagged, UpTo
@@ -41,6 +43,14 @@ def automaton_of(spec: Spec | str, limits: Limits = DEFAULT_LIMITS) -> ByteAutom
         if language is not None:
             return regex.automaton(language.within(limits))
     return front_end(spec, limits)
+
+
+@lru_cache(maxsize=64)
+def meaning_of(spec: Spec) -> Hashable:
+    """A name of what a spec says, equal only for specs that allow the same; the spec itself where no other is known."""
+    if not isinstance(spec, JsonSchema) or (digest := digest_of(spec.schema)) is None:
+        return spec
+    return (*spec.options, digest)
 
 
 def _language_of(spec: Spec | str) -> Language | None:

@@ -6,7 +6,7 @@ A spec knows no vocabulary and checks only its own shape; `grammars.compile` tur
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from typing import Literal as OneOf
@@ -90,6 +90,11 @@ class JsonSchema:
             ("max_depth", max_depth),
         ):
             object.__setattr__(self, name, value)
+
+    @property
+    def options(self) -> tuple[Hashable, ...]:
+        """All but the schema itself."""
+        return (self.property_order, self.whitespace, self.draft, self.resources, self.formats, self.max_depth)
 
 
 def _json_text(value: Any, what: str) -> str:
