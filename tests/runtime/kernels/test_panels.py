@@ -85,7 +85,7 @@ def test_a_row_is_the_same_in_any_company(dtype: torch.dtype) -> None:
 
 def test_processors_without_products_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """bfloat16 by float32 products: compiled anew, as such a processor would."""
-    monkeypatch.setattr(words, "HAS_PAIRS", False)
+    monkeypatch.setattr(words, "HAS_BFLOAT", False)
     block = panels._block(4, 2)
 
     @panels.njit
