@@ -46,8 +46,9 @@ def attend_shared(
     key_panels = np.empty((whole // LANES, dim // step, LANES * step), keys.dtype)
     value_panels = np.empty((dim // LANES, whole // step, LANES * step), keys.dtype)
     asked = np.zeros((ROWS_AT_ONCE, dim), keys.dtype)
-    scores = np.empty((ROWS_AT_ONCE, whole), np.float32)
-    weights = np.zeros((ROWS_AT_ONCE, whole), keys.dtype)
+    pitch = whole + _COLUMNS  # of rows: were it a power of two, all of them would want the same lines of the cache
+    scores = np.empty((ROWS_AT_ONCE, pitch), np.float32)
+    weights = np.zeros((ROWS_AT_ONCE, pitch), keys.dtype)
     sums = np.empty((ROWS_AT_ONCE, _COLUMNS), np.float32)
     masses = np.empty(ROWS_AT_ONCE, np.float32)
     for kv_head in range(num_kv_heads):
@@ -63,16 +64,16 @@ def attend_shared(
             lines = dim // step
             for panel in range(0, covered // LANES, 2):
                 at = panel * lines * key_panels.shape[2]
-                twelve_rows(asked, 0, dim, key_panels, at, lines, lines, scores, panel * LANES, whole)
+                twelve_rows(asked, 0, dim, key_panels, at, lines, lines, scores, panel * LANES, pitch)
             for r in range(together):
                 row, head = (first + r) // group, kv_head * group + (first + r) % group
                 own = _seen(count, rows, row, causal)
                 lse[row, head], masses[r] = softmax(scores, r, own, scaling, weights)
                 for j in range((own + LANES - 1) // LANES * LANES, covered, LANES):
-                    store(weights, r * whole + j, fill(np.float32(0)))
+                    store(weights, r * pitch + j, fill(np.float32(0)))
             for column in range(0, dim, _COLUMNS):
                 at = column // LANES * value_panels.shape[1] * value_panels.shape[2]
-                twelve_rows(weights, 0, whole, value_panels, at, value_panels.shape[1], covered // step, sums, 0, _COLUMNS)
+                twelve_rows(weights, 0, pitch, value_panels, at, value_panels.shape[1], covered // step, sums, 0, _COLUMNS)
                 for r in range(together):
                     row, head = (first + r) // group, kv_head * group + (first + r) % group
                     to = (row * num_heads + head) * dim + column
