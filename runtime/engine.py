@@ -53,30 +53,38 @@ class Engine:
     def __init__(self, model_path: str | None = None, **settings: Any) -> None:
         config = EngineConfig.of(model_path=model_path, **settings)
         model = load(config)
+        grammar_runner = _grammar_runner(model)
+        grammar_runner.prepare()
         runner = ModelRunner(model, config)
         sampler = runner.backend.sampler(model.vocab_size, model.eos_token_ids)
         if config.deterministic:
-            self._set_up(
-                config, model, InvariantRunner(runner, model.module, model.vocab_size), InvariantSampler(sampler)
-            )
+            invariant = InvariantRunner(runner, model.module, model.vocab_size)
+            self._set_up(config, model, invariant, InvariantSampler(sampler), grammar_runner)
         else:
-            self._set_up(config, model, runner, sampler)
+            self._set_up(config, model, runner, sampler, grammar_runner)
 
     @classmethod
     def from_parts(cls, config: EngineConfig, model: LoadedModel, runner: Any, sampler: TokenSampler) -> Engine:
         """An engine of a model that is loaded already, or of anything that acts like one."""
         engine = cls.__new__(cls)
-        engine._set_up(config, model, runner, sampler)
+        engine._set_up(config, model, runner, sampler, _grammar_runner(model))
         return engine
 
-    def _set_up(self, config: EngineConfig, model: LoadedModel, runner: Any, sampler: TokenSampler) -> None:
+    def _set_up(
+        self,
+        config: EngineConfig,
+        model: LoadedModel,
+        runner: Any,
+        sampler: TokenSampler,
+        grammar_runner: GrammarRunner,
+    ) -> None:
         self.config = config
         self.tokenizer = model.tokenizer
         self.model_name = model.name
         self.context_length = model.context_length
         self._vision = model.vision
         self.default_sampling = model.default_sampling
-        self._grammar_runner = grammar_runner = GrammarRunner(model.vocabulary, (model.vocab_size + 31) // 32)
+        self._grammar_runner = grammar_runner
         self._texts = TokenTexts(model.tokenizer, lambda: grammar_runner.vocabulary)
         self._cache = PrefixCache(
             runner.num_pages, runner.page_size, config.eviction_policy, config.enable_prefix_caching
@@ -321,6 +329,10 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.shutdown()
+
+
+def _grammar_runner(model: LoadedModel) -> GrammarRunner:
+    return GrammarRunner(model.vocabulary, (model.vocab_size + 31) // 32)
 
 
 def _collect(outputs: list[RequestOutput], many: bool) -> Result | list[Result]:

@@ -73,7 +73,8 @@ def attend_shared(
                     store(weights, r * pitch + j, fill(np.float32(0)))
             for column in range(0, dim, _COLUMNS):
                 at = column // LANES * value_panels.shape[1] * value_panels.shape[2]
-                twelve_rows(weights, 0, pitch, value_panels, at, value_panels.shape[1], covered // step, sums, 0, _COLUMNS)
+                apart = value_panels.shape[1]
+                twelve_rows(weights, 0, pitch, value_panels, at, apart, covered // step, sums, 0, _COLUMNS)
                 for r in range(together):
                     row, head = (first + r) // group, kv_head * group + (first + r) % group
                     to = (row * num_heads + head) * dim + column

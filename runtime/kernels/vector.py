@@ -223,7 +223,7 @@ def exponential(typing: Any, a: Any) -> Any:
 
 @_intrinsic
 def power_of_two(typing: Any, a: Any) -> Any:
-    """2 to the power of each lane, for lanes of at most 127; relative error below 3e-7. Below -126 it is about 1e-38."""
+    """2 to the power of each lane, for lanes of at most 127; relative error below 3e-7. Below -126 about 1e-38."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         x = _at_least(builder, arguments[0], -126.0)

@@ -90,7 +90,7 @@ def test_processors_without_products_of_pairs(monkeypatch: pytest.MonkeyPatch) -
 
     @panels.njit
     def four_rows(x: np.ndarray, weights: np.ndarray, lines: int, sums: np.ndarray) -> None:
-        block(x, 0, x.shape[1], weights, 0, lines, lines, sums, 0)
+        block(x, 0, x.shape[1], weights, 0, lines, lines, sums, 0, sums.shape[1])
 
     torch.manual_seed(0)
     weight, x = torch.randn(32, 70).to(torch.bfloat16), torch.randn(4, 70).to(torch.bfloat16)
