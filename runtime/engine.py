@@ -16,27 +16,29 @@ import numpy as np
 import grammars
 from grammars.spec import Spec
 from runtime import collector
-from runtime.api import Embedding, GenerateRequest, ImageSupport, RequestOutput, SamplingParams, TreeSummary
-from runtime.cache.image_keys import ImageKeys
-from runtime.cache.prefix_cache import PageTable, PrefixCache
-from runtime.cache.radix_node import Keys
-from runtime.cache.tree_summary import summarise
-from runtime.config import EngineConfig
-from runtime.constraint.grammar_runner import GrammarRunner
-from runtime.detokenizer import TokenTexts
-from runtime.engine_loop import EngineLoop, Runner, TokenSampler
-from runtime.errors import PromptTooLongError, RequestError
-from runtime.execution.invariant import InvariantRunner, InvariantSampler
-from runtime.execution.model_runner import ModelRunner
-from runtime.failed_images import FailedImages
-from runtime.images import Image
-from runtime.intake import Intake
-from runtime.metrics import Metrics
-from runtime.model.loader import LoadedModel, load, load_tokenizer
-from runtime.request import OnOutput, Request
-from runtime.scheduler.policy import POLICIES
-from runtime.scheduler.scheduler import Scheduler
-from runtime.sglang_api import Result, requests_of, results_of
+
+with collector.paused():
+    from runtime.api import Embedding, GenerateRequest, ImageSupport, RequestOutput, SamplingParams, TreeSummary
+    from runtime.cache.image_keys import ImageKeys
+    from runtime.cache.prefix_cache import PageTable, PrefixCache
+    from runtime.cache.radix_node import Keys
+    from runtime.cache.tree_summary import summarise
+    from runtime.config import EngineConfig
+    from runtime.constraint.grammar_runner import GrammarRunner
+    from runtime.detokenizer import TokenTexts
+    from runtime.engine_loop import EngineLoop, Runner, TokenSampler
+    from runtime.errors import PromptTooLongError, RequestError
+    from runtime.execution.invariant import InvariantRunner, InvariantSampler
+    from runtime.execution.model_runner import ModelRunner
+    from runtime.failed_images import FailedImages
+    from runtime.images import Image
+    from runtime.intake import Intake
+    from runtime.metrics import Metrics
+    from runtime.model.loader import LoadedModel, load, load_tokenizer
+    from runtime.request import OnOutput, Request
+    from runtime.scheduler.policy import POLICIES
+    from runtime.scheduler.scheduler import Scheduler
+    from runtime.sglang_api import Result, requests_of, results_of
 
 
 @dataclass(frozen=True, slots=True)
