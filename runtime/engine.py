@@ -16,27 +16,29 @@ import numpy as np
 import grammars
 from grammars.spec import Spec
 from runtime import collector
-from runtime.api import Embedding, GenerateRequest, ImageSupport, RequestOutput, SamplingParams, TreeSummary
-from runtime.cache.image_keys import ImageKeys
-from runtime.cache.prefix_cache import PageTable, PrefixCache
-from runtime.cache.radix_node import Keys
-from runtime.cache.tree_summary import summarise
-from runtime.config import EngineConfig
-from runtime.constraint.grammar_runner import GrammarRunner
-from runtime.detokenizer import TokenTexts
-from runtime.engine_loop import EngineLoop, Runner, TokenSampler
-from runtime.errors import PromptTooLongError, RequestError
-from runtime.execution.invariant import InvariantRunner, InvariantSampler
-from runtime.execution.model_runner import ModelRunner
-from runtime.failed_images import FailedImages
-from runtime.images import Image
-from runtime.intake import Intake
-from runtime.metrics import Metrics
-from runtime.model.loader import LoadedModel, load, load_tokenizer
-from runtime.request import OnOutput, Request
-from runtime.scheduler.policy import POLICIES
-from runtime.scheduler.scheduler import Scheduler
-from runtime.sglang_api import Result, requests_of, results_of
+
+with collector.paused():
+    from runtime.api import Embedding, GenerateRequest, ImageSupport, RequestOutput, SamplingParams, TreeSummary
+    from runtime.cache.image_keys import ImageKeys
+    from runtime.cache.prefix_cache import PageTable, PrefixCache
+    from runtime.cache.radix_node import Keys
+    from runtime.cache.tree_summary import summarise
+    from runtime.config import EngineConfig
+    from runtime.constraint.grammar_runner import GrammarRunner
+    from runtime.detokenizer import TokenTexts
+    from runtime.engine_loop import EngineLoop, Runner, TokenSampler
+    from runtime.errors import PromptTooLongError, RequestError
+    from runtime.execution.invariant import InvariantRunner, InvariantSampler
+    from runtime.execution.model_runner import ModelRunner
+    from runtime.failed_images import FailedImages
+    from runtime.images import Image
+    from runtime.intake import Intake
+    from runtime.metrics import Metrics
+    from runtime.model.loader import LoadedModel, load, load_tokenizer
+    from runtime.request import OnOutput, Request
+    from runtime.scheduler.policy import POLICIES
+    from runtime.scheduler.scheduler import Scheduler
+    from runtime.sglang_api import Result, requests_of, results_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +55,38 @@ class Engine:
     def __init__(self, model_path: str | None = None, **settings: Any) -> None:
         config = EngineConfig.of(model_path=model_path, **settings)
         model = load(config)
+        grammar_runner = _grammar_runner(model)
+        grammar_runner.prepare()
         runner = ModelRunner(model, config)
         sampler = runner.backend.sampler(model.vocab_size, model.eos_token_ids)
         if config.deterministic:
-            self._set_up(
-                config, model, InvariantRunner(runner, model.module, model.vocab_size), InvariantSampler(sampler)
-            )
+            invariant = InvariantRunner(runner, model.module, model.vocab_size)
+            self._set_up(config, model, invariant, InvariantSampler(sampler), grammar_runner)
         else:
-            self._set_up(config, model, runner, sampler)
+            self._set_up(config, model, runner, sampler, grammar_runner)
 
     @classmethod
     def from_parts(cls, config: EngineConfig, model: LoadedModel, runner: Any, sampler: TokenSampler) -> Engine:
         """An engine of a model that is loaded already, or of anything that acts like one."""
         engine = cls.__new__(cls)
-        engine._set_up(config, model, runner, sampler)
+        engine._set_up(config, model, runner, sampler, _grammar_runner(model))
         return engine
 
-    def _set_up(self, config: EngineConfig, model: LoadedModel, runner: Any, sampler: TokenSampler) -> None:
+    def _set_up(
+        self,
+        config: EngineConfig,
+        model: LoadedModel,
+        runner: Any,
+        sampler: TokenSampler,
+        grammar_runner: GrammarRunner,
+    ) -> None:
         self.config = config
         self.tokenizer = model.tokenizer
         self.model_name = model.name
         self.context_length = model.context_length
         self._vision = model.vision
         self.default_sampling = model.default_sampling
-        self._grammar_runner = grammar_runner = GrammarRunner(model.vocabulary, (model.vocab_size + 31) // 32)
+        self._grammar_runner = grammar_runner
         self._texts = TokenTexts(model.tokenizer, lambda: grammar_runner.vocabulary)
         self._cache = PrefixCache(
             runner.num_pages, runner.page_size, config.eviction_policy, config.enable_prefix_caching
@@ -321,6 +331,10 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.shutdown()
+
+
+def _grammar_runner(model: LoadedModel) -> GrammarRunner:
+    return GrammarRunner(model.vocabulary, (model.vocab_size + 31) // 32)
 
 
 def _collect(outputs: list[RequestOutput], many: bool) -> Result | list[Result]:

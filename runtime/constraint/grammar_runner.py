@@ -13,16 +13,18 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
 import grammars
-from grammars.spec import Spec
+from grammars.spec import JsonSchema, Spec
 from runtime.errors import RuntimeFault
 
 MaskRow = NDArray[np.int32]
 ALL_ALLOWED = np.int32(-1)
+_EXAMPLE = JsonSchema({"type": "boolean"})
 
 
 class OutputConstraint:
@@ -88,6 +90,14 @@ class GrammarRunner:
         self._lock = threading.Lock()
         self._vocabulary: grammars.Vocabulary | None = None
         self.mask_width = mask_width
+
+    def prepare(self) -> None:
+        """Have a thread import the compiler and lay out the vocabulary, so that the first constraint need not."""
+        threading.Thread(target=self._prepare, name="sgl-lite-vocabulary", daemon=True).start()
+
+    def _prepare(self) -> None:
+        with suppress(Exception):  # nothing is kept of what failed: it fails again where a constraint is submitted
+            self.open(_EXAMPLE, 8, "", ()).fill_mask(np.empty(self.mask_width, dtype=np.int32))
 
     @property
     def vocabulary(self) -> grammars.Vocabulary:

@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from runtime.kernels.attend_single import side_by_side, softmax
 from runtime.kernels.panels import ROWS_AT_ONCE, twelve_rows
-from runtime.kernels.vector import LANES, fill, load, pointer_to, store
+from runtime.kernels.vector import LANES, fill, load, multiply, pointer_to, store
 from runtime.kernels.words import INDEX, LINE
 
 _compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
@@ -46,9 +46,11 @@ def attend_shared(
     key_panels = np.empty((whole // LANES, dim // step, LANES * step), keys.dtype)
     value_panels = np.empty((dim // LANES, whole // step, LANES * step), keys.dtype)
     asked = np.zeros((ROWS_AT_ONCE, dim), keys.dtype)
-    scores = np.empty((ROWS_AT_ONCE, whole), np.float32)
-    weights = np.zeros((ROWS_AT_ONCE, whole), keys.dtype)
+    pitch = whole + _COLUMNS  # of rows: were it a power of two, all of them would want the same lines of the cache
+    scores = np.empty((ROWS_AT_ONCE, pitch), np.float32)
+    weights = np.zeros((ROWS_AT_ONCE, pitch), keys.dtype)
     sums = np.empty((ROWS_AT_ONCE, _COLUMNS), np.float32)
+    masses = np.empty(ROWS_AT_ONCE, np.float32)
     for kv_head in range(num_kv_heads):
         _lay_out(keys, values, slots, kv_head * dim, key_panels, value_panels)
         for first in range(0, rows * group, ROWS_AT_ONCE):
@@ -59,40 +61,32 @@ def attend_shared(
                     store(asked, r * dim + d, load(query, row * stride + head * dim + d))
             seen = _seen(count, rows, (first + together - 1) // group, causal)  # by the last of these rows
             covered = (seen + _COLUMNS - 1) // _COLUMNS * _COLUMNS
-            _multiply(asked, key_panels, covered // LANES, sums, scores, together)
+            lines = dim // step
+            for panel in range(0, covered // LANES, 2):
+                at = panel * lines * key_panels.shape[2]
+                twelve_rows(asked, 0, dim, key_panels, at, lines, lines, scores, panel * LANES, pitch)
             for r in range(together):
                 row, head = (first + r) // group, kv_head * group + (first + r) % group
                 own = _seen(count, rows, row, causal)
-                lse[row, head] = softmax(scores, r, own, scaling, weights)
+                lse[row, head], masses[r] = softmax(scores, r, own, scaling, weights)
                 for j in range((own + LANES - 1) // LANES * LANES, covered, LANES):
-                    store(weights, r * whole + j, fill(np.float32(0)))
+                    store(weights, r * pitch + j, fill(np.float32(0)))
             for column in range(0, dim, _COLUMNS):
                 at = column // LANES * value_panels.shape[1] * value_panels.shape[2]
-                twelve_rows(weights, 0, whole, value_panels, at, value_panels.shape[1], covered // step, sums, 0)
+                apart = value_panels.shape[1]
+                twelve_rows(weights, 0, pitch, value_panels, at, apart, covered // step, sums, 0, _COLUMNS)
                 for r in range(together):
                     row, head = (first + r) // group, kv_head * group + (first + r) % group
                     to = (row * num_heads + head) * dim + column
-                    store(out, to, load(sums, r * _COLUMNS))
-                    store(out, to + LANES, load(sums, r * _COLUMNS + LANES))
+                    share = fill(np.float32(1) / masses[r])
+                    store(out, to, multiply(load(sums, r * _COLUMNS), share))
+                    store(out, to + LANES, multiply(load(sums, r * _COLUMNS + LANES), share))
 
 
 @_compiled
 def _seen(count: int, rows: int, row: int, causal: bool) -> int:
     """How many of `count` keys the row sees."""
     return count - (rows - 1 - row) if causal else count
-
-
-@_compiled
-def _multiply(asked: Any, panels: Any, num_panels: int, sums: Any, scores: Any, rows: int) -> None:
-    """scores[r] = asked[r] . each key of the first panels, before scaling."""
-    lines = panels.shape[1]
-    for panel in range(0, num_panels, 2):
-        at = panel * lines * panels.shape[2]
-        twelve_rows(asked, 0, asked.shape[1], panels, at, lines, lines, sums, 0)
-        for r in range(rows):
-            to = r * scores.shape[1] + panel * LANES
-            store(scores, to, load(sums, r * _COLUMNS))
-            store(scores, to + LANES, load(sums, r * _COLUMNS + LANES))
 
 
 @_compiled

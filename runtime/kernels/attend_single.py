@@ -18,15 +18,15 @@ from runtime.kernels.vector import (
     LANES,
     VECTOR,
     add,
-    exponential,
     fill,
     highest,
     load,
     maximum,
     multiply,
+    multiply_add,
     pointer_to,
+    power_of_two,
     store,
-    subtract,
     total,
     touch,
 )
@@ -36,6 +36,7 @@ _compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
 _intrinsic: Any = intrinsic
 
 HEADS_AT_ONCE = 4
+_LOG2_E = 1.4426950408889634
 _KEYS_AT_ONCE = 4
 _KEYS_IN_CACHE = 32
 _FOUR = ir.VectorType(ir.FloatType(), 4)
@@ -70,6 +71,7 @@ def attend_single(
     scores = np.empty((num_heads, longest), np.float32)
     weights = np.empty((num_heads, longest), keys.dtype)
     sums = np.empty((num_heads, dim), np.float32)
+    masses = np.empty(num_heads, np.float32)
     places = np.empty(_KEYS_IN_CACHE + 1, np.int64)
     for i in range(num):
         for d in range(0, num_heads * dim, LANES):
@@ -91,7 +93,7 @@ def attend_single(
                 )
                 _score(asked, keys, at, kv_head * group, group, scores, j)
         for head in range(num_heads):
-            lse[i, head] = softmax(scores, head, length, scaling, weights)
+            lse[i, head], masses[head] = softmax(scores, head, length, scaling, weights)
         sums[:] = 0
         for begin in range(0, length, _KEYS_IN_CACHE):
             end = min(begin + _KEYS_IN_CACHE, length)
@@ -99,8 +101,10 @@ def attend_single(
                 places[k] = slots[i, min(begin + k, length - 1)] * width
             for kv_head in range(num_kv_heads):
                 _weigh(weights, begin, values, kv_head * dim, places, end - begin, kv_head * group, group, sums)
-        for d in range(0, num_heads * dim, LANES):
-            store(out, i * num_heads * dim + d, load(sums, d))
+        for head in range(num_heads):
+            share = fill(np.float32(1) / masses[head])
+            for d in range(head * dim, (head + 1) * dim, LANES):
+                store(out, i * num_heads * dim + d, multiply(load(sums, d), share))
 
 
 @_compiled
@@ -121,8 +125,10 @@ def _score(asked: Any, keys: Any, at: Any, head: int, group: int, scores: Any, j
 
 
 @_compiled
-def softmax(scores: Any, head: int, length: int, scaling: float, weights: Any) -> float:
-    """A head's scaled scores to weights, 0 from `length` on; their log-sum-exp. Scores are overwritten."""
+def softmax(scores: Any, head: int, length: int, scaling: float, weights: Any) -> tuple[float, float]:
+    """A head's scores, not yet scaled, to weights: of the largest 1, from `length` on 0. Returns the log-sum-exp of the
+    scaled scores, and the sum of the weights, by which what is weighed has yet to be divided.
+    """
     whole = (length + LANES - 1) // LANES * LANES
     for j in range(length, whole):
         scores[head, j] = np.float32(-1e30)
@@ -131,18 +137,15 @@ def softmax(scores: Any, head: int, length: int, scaling: float, weights: Any) -
     for j in range(0, whole, LANES):
         lanes = maximum(load(scores, begin + j), lanes)
     largest = highest(lanes)
-    factor = fill(np.float32(scaling))
-    most = multiply(fill(largest), factor)
+    factor = np.float32(scaling * _LOG2_E)
+    factors, most = fill(factor), fill(-largest * factor)
     sums = fill(np.float32(0))
     for j in range(0, whole, LANES):
-        weight = exponential(subtract(multiply(load(scores, begin + j), factor), most))
-        store(scores, begin + j, weight)
+        weight = power_of_two(multiply_add(load(scores, begin + j), factors, most))
+        store(weights, begin + j, weight)
         sums = add(sums, weight)
     mass = total(sums)
-    share = fill(np.float32(1) / mass)
-    for j in range(0, whole, LANES):
-        store(weights, begin + j, multiply(load(scores, begin + j), share))
-    return largest * np.float32(scaling) + np.log(mass)
+    return largest * np.float32(scaling) + np.log(mass), mass
 
 
 @_compiled

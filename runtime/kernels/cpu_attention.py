@@ -55,6 +55,8 @@ class CpuAttention:
         self._ops = ops
         self._alone = alone
         self._plans: dict[Reach, _Plan] = {}
+        self._total: Part | None = None
+        """Where parts are merged, kept from layer to layer: fresh memory would have to be cleared by the system."""
 
     def attend(
         self,
@@ -73,13 +75,18 @@ class CpuAttention:
             for piece in plan.pieces:
                 out[piece.rows] = piece.attend(layer, query[piece.rows], keys, values)[0].to(out.dtype)
             return out
-        dtype = score_dtype(query.dtype)
-        total = (query.new_zeros(shape, dtype=dtype), query.new_full(shape[:2], float("-inf"), dtype=dtype))
+        total = self._nothing_yet(shape, score_dtype(query.dtype))
         for piece in plan.pieces:
             self._merge(total, piece.rows, piece.attend(layer, query[piece.rows], keys, values))
         if sinks is not None:
             add_sinks(total, sinks)
-        return total[0].to(query.dtype)
+        return total[0].to(query.dtype, copy=True)
+
+    def _nothing_yet(self, shape: tuple[int, int, int], dtype: torch.dtype) -> Part:
+        if self._total is None or self._total[0].shape != shape:
+            self._total = (torch.empty(shape, dtype=dtype), torch.empty(shape[:2], dtype=dtype))
+        out, lse = self._total
+        return out.zero_(), lse.fill_(float("-inf"))
 
     def _merge(self, total: Part, rows: Index, part: Part) -> None:
         if self._ops.merges(total[0]):

@@ -43,14 +43,24 @@ def _block(rows: int, panels: int) -> Any:
     """An operation: `rows` rows of x times `panels` panels next to each other, into sums [rows, 16 * panels].
 
     x: from element x_at on, rows `stride` elements apart. weights: from element at on, panels `apart` lines apart.
-    lines: how many of a panel. sums: from element `to` on.
+    lines: how many of a panel. sums: from element `to` on, rows `width` elements apart.
     """
 
     def declare(
-        typing: Any, x: Any, x_at: Any, stride: Any, weights: Any, at: Any, apart: Any, lines: Any, sums: Any, to: Any
+        typing: Any,
+        x: Any,
+        x_at: Any,
+        stride: Any,
+        weights: Any,
+        at: Any,
+        apart: Any,
+        lines: Any,
+        sums: Any,
+        to: Any,
+        width: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            x, x_at, stride, weights, at, apart, lines, sums, to = arguments
+            x, x_at, stride, weights, at, apart, lines, sums, to, width = arguments
             x_words = pointer_to(context, builder, signature.args[0], x, x_at, WORD)
             first = pointer_to(context, builder, signature.args[3], weights, at, LINE)
             narrow = signature.args[3].dtype == types.uint16
@@ -67,13 +77,14 @@ def _block(rows: int, panels: int) -> Any:
                 word = everywhere(builder, builder.gep(x_row, [loop.i]))
                 for line in line_of_each:
                     results.append(multiply_words(builder, narrow, line, word, loop.values[len(results)]))
-            out = pointer_to(context, builder, signature.args[7], sums, to, VECTOR)
             for i, total in enumerate(loop.done(results)):
-                builder.store(total, builder.gep(out, [INDEX(i)]), align=4)
+                row, panel = divmod(i, panels)
+                place = builder.add(to, builder.add(builder.mul(width, INDEX(row)), INDEX(panel * LANES)))
+                builder.store(total, pointer_to(context, builder, signature.args[7], sums, place, VECTOR), align=4)
             return context.get_dummy_value()
 
         index = types.intp
-        return types.void(x, index, index, weights, index, index, index, sums, index), generate
+        return types.void(x, index, index, weights, index, index, index, sums, index, index), generate
 
     declare.__doc__ = _block.__doc__
     return _intrinsic(declare)
@@ -106,11 +117,11 @@ def multiply(x: Any, panels: Any, bias: Any, residual: Any, gated: bool, out: An
                 together = _together(last - row)
                 begin = max(0, min(row, last - together))  # before `row`, what is done already: it costs less than few
                 if together == ROWS_AT_ONCE:
-                    twelve_rows(x, begin * width, width, panels, at, lines, lines, sums, 0)
+                    twelve_rows(x, begin * width, width, panels, at, lines, lines, sums, 0, _COLUMNS)
                 elif together == 8:
-                    _eight_rows(x, begin * width, width, panels, at, lines, lines, sums, 0)
+                    _eight_rows(x, begin * width, width, panels, at, lines, lines, sums, 0, _COLUMNS)
                 else:
-                    _four_rows(x, begin * width, width, panels, at, lines, lines, sums, 0)
+                    _four_rows(x, begin * width, width, panels, at, lines, lines, sums, 0, _COLUMNS)
                 end = min(begin + together, last)
                 _finish(sums, row - begin, row, end, column, _COLUMNS, bias, residual, gated, out)
                 row = end
@@ -153,7 +164,7 @@ def _row_by_row(
     for p in range(panel, end, together):
         for r in range(row, last):
             for i in range(together):
-                _one_row(x, r * width, width, panels, (p + i) * size, lines, lines, sums, i * LANES)
+                _one_row(x, r * width, width, panels, (p + i) * size, lines, lines, sums, i * LANES, _COLUMNS)
             _finish(sums, 0, r, r + 1, p * LANES, together * LANES, bias, residual, gated, out)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -17,6 +18,22 @@ from numba.extending import intrinsic, models, register_model
 
 LANES = 16
 """Floats in a vector."""
+HAS_BFLOAT: bool = llvmlite.binding.get_host_cpu_features().get("avx512bf16", False)
+"""Whether the processor has instructions for bfloat16 (AVX512-BF16)."""
+
+
+class BFloat(ir.Type):
+    """LLVM's bfloat, which llvmlite does not know."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BFloat)
+
+    def __hash__(self) -> int:
+        return hash(BFloat)
+
 
 VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _WORDS = ir.VectorType(ir.IntType(32), LANES)
@@ -58,6 +75,10 @@ def _widened(builder: Any, halves: Any) -> Any:
 
 def _narrowed(builder: Any, floats: Any) -> Any:
     """Floats to the nearest bfloat16 bits, ties to even."""
+    if HAS_BFLOAT:
+        kind = ir.FunctionType(ir.VectorType(BFloat(), LANES), (VECTOR,))
+        convert = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512bf16.cvtneps2bf16.512")
+        return builder.bitcast(builder.call(convert, [floats]), _HALVES)
     bits = builder.bitcast(floats, _WORDS)
     odd = builder.and_(builder.lshr(bits, _constant(16)), _constant(1))
     rounded = builder.add(bits, builder.add(odd, _constant(0x7FFF)))
@@ -189,22 +210,48 @@ def exponential(typing: Any, a: Any) -> Any:
     """e to the power of each lane, for lanes of at most 88; relative error below 3e-7. Below -87 it is about 1e-38."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def number(value: float) -> Any:
-            return ir.Constant(VECTOR, [value] * LANES)
-
         fma = _declared(builder, "fma", VECTOR, VECTOR, VECTOR)
-        floor = _declared(builder, "floor", VECTOR)
-        low = builder.fcmp_ordered(">", arguments[0], number(-87.0))
-        x = builder.select(low, arguments[0], number(-87.0))
+        x = _at_least(builder, arguments[0], -87.0)
         # e^x = 2^n * e^r with n = round(x / ln 2) and |r| <= ln 2 / 2; ln 2 in two parts keeps r exact.
-        n = builder.call(floor, [builder.call(fma, [x, number(1.4426950408889634), number(0.5)])])
-        r = builder.call(fma, [n, number(-0.693359375), x])
-        r = builder.call(fma, [n, number(2.12194440e-4), r])
-        p = number(1.9875691500e-4)
-        for coefficient in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
-            p = builder.call(fma, [p, r, number(coefficient)])
-        p = builder.fadd(builder.call(fma, [builder.fmul(r, r), p, r]), number(1.0))
-        exponent = builder.shl(builder.add(builder.fptosi(n, _WORDS), _constant(127)), _constant(23))
-        return builder.fmul(p, builder.bitcast(exponent, VECTOR))
+        n = builder.call(_declared(builder, "rint", VECTOR), [builder.fmul(x, _number(_LOG2_E))])
+        r = builder.call(fma, [n, _number(-0.693359375), x])
+        r = builder.call(fma, [n, _number(2.12194440e-4), r])
+        return _power_of_two(builder, n, builder.fmul(r, _number(_LOG2_E)))
 
     return vector(vector), generate
+
+
+@_intrinsic
+def power_of_two(typing: Any, a: Any) -> Any:
+    """2 to the power of each lane, for lanes of at most 127; relative error below 3e-7. Below -126 about 1e-38."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x = _at_least(builder, arguments[0], -126.0)
+        n = builder.call(_declared(builder, "rint", VECTOR), [x])
+        return _power_of_two(builder, n, builder.fsub(x, n))
+
+    return vector(vector), generate
+
+
+_LOG2_E = 1.4426950408889634
+
+
+def _number(value: float) -> Any:
+    return ir.Constant(VECTOR, [value] * LANES)
+
+
+def _at_least(builder: Any, x: Any, least: float) -> Any:
+    return builder.select(builder.fcmp_ordered(">", x, _number(least)), x, _number(least))
+
+
+def _power_of_two(builder: Any, n: Any, fraction: Any) -> Any:
+    """2^(n + fraction), with n whole numbers from -126 on and fractions of at most a half either way (Cephes)."""
+    fma = _declared(builder, "fma", VECTOR, VECTOR, VECTOR)
+    p = _number(1.535336188319500e-4)
+    for coefficient in (
+        1.339887440266574e-3, 9.618437357674640e-3, 5.550332471162809e-2,
+        2.402264791363012e-1, 6.931472028550421e-1, 1.0,
+    ):  # fmt: skip
+        p = builder.call(fma, [p, fraction, _number(coefficient)])
+    exponent = builder.shl(builder.fptosi(n, _WORDS), _constant(23))
+    return builder.bitcast(builder.add(builder.bitcast(p, _WORDS), exponent), VECTOR)

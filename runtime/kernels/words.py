@@ -9,38 +9,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding
 from llvmlite import ir
 from numba.core import cgutils
 
-from runtime.kernels.vector import LANES, VECTOR
+from runtime.kernels.vector import HAS_BFLOAT, LANES, VECTOR, BFloat
 
 WORD, INDEX = ir.IntType(32), ir.IntType(64)
 LINE = ir.VectorType(WORD, LANES)
-HAS_PAIRS: bool = llvmlite.binding.get_host_cpu_features().get("avx512bf16", False)
 
-
-class _BFloat(ir.Type):
-    """LLVM's bfloat, which llvmlite does not know."""
-
-    def _to_string(self) -> str:
-        return "bfloat"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _BFloat)
-
-    def __hash__(self) -> int:
-        return hash(_BFloat)
-
-
-_PAIRS = ir.VectorType(_BFloat(), 2 * LANES)
+_PAIRS = ir.VectorType(BFloat(), 2 * LANES)
 _UPPER = LINE([0xFFFF0000] * LANES)
 _SIXTEEN = LINE([16] * LANES)
 
 
 def multiply_words(builder: Any, narrow: bool, a: Any, b: Any, sums: Any) -> Any:
     """sums + a * b, word by word: of lines a and b of one float32 or (`narrow`) two bfloat16; sums: 16 floats."""
-    if narrow and HAS_PAIRS:
+    if narrow and HAS_BFLOAT:
         kind = ir.FunctionType(VECTOR, (VECTOR, _PAIRS, _PAIRS))
         dot = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512bf16.dpbf16ps.512")
         return builder.call(dot, [sums, builder.bitcast(a, _PAIRS), builder.bitcast(b, _PAIRS)])

@@ -163,10 +163,11 @@ class DenseDecoder:
         # Modules are called past their hooks: they have none, and a step makes more than a hundred such calls.
         for layer in self._layers:
             qkv = layer.qkv.forward(ops.rms_norm(x, layer.input_norm, epsilon))
-            x = layer.output.forward(attention.attend_merged(layer.attention, qkv, cos, sin), x)
+            attended = attention.attend_merged(layer.attention, qkv, cos, sin)
+            if layer is self._layers[-1] and len(rows) < x.shape[0]:  # of other tokens only keys and values are left
+                x, attended = x[rows], attended[rows]
+            x = layer.output.forward(attended, x)
             x = layer.down.forward(layer.gate(ops.rms_norm(x, layer.post_norm, epsilon)), x)
-        if len(rows) < x.shape[0]:
-            x = x[rows]
         return ops.rms_norm(x, self._weights.final_norm, epsilon)
 
     def embed(self, input_ids: torch.Tensor) -> torch.Tensor:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import time
 from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
 
+from grammars import Vocabulary, VocabularyError
 from grammars.errors import GrammarError, UnsatisfiableConstraintError, UnsupportedConstraintError
 from grammars.spec import Choice, Format, JsonSchema, Literal, Regex, Spec
 from runtime.api import CompletionOutput, GenerateRequest, RequestOutput, SamplingParams
@@ -149,3 +152,35 @@ def test_masks_of_a_mixed_batch() -> None:
     assert masks is not None
     allowed = set(np.flatnonzero(np.unpackbits(masks[0].view(np.uint8), bitorder="little")).tolist())
     assert {31, 32, 2, 1} <= allowed
+
+
+def test_prepared_once_and_beside_what_else_is_done() -> None:
+    with fake_engine() as engine:
+        vocabulary = engine._grammar_runner.vocabulary
+    made: list[str] = []
+
+    def make() -> Vocabulary:
+        made.append(threading.current_thread().name)
+        return vocabulary
+
+    runner = GrammarRunner(make, 8)
+    runner.prepare()
+    deadline = time.monotonic() + 30
+    while not made and time.monotonic() < deadline:
+        time.sleep(0.001)
+    runner.open(Literal("abc"), 8, "", ())
+    assert made == ["sgl-lite-vocabulary"]
+
+
+def test_what_preparing_fails_of_is_raised_where_it_is_asked_for() -> None:
+    def make() -> Vocabulary:
+        failed.set()
+        raise VocabularyError("no bytes")
+
+    failed = threading.Event()
+    runner = GrammarRunner(make, 8)
+    runner.prepare()
+    assert failed.wait(30)
+    for _ in range(2):
+        with pytest.raises(VocabularyError, match="no bytes"):
+            runner.open(Literal("abc"), 8, "", ())

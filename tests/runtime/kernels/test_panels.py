@@ -85,12 +85,12 @@ def test_a_row_is_the_same_in_any_company(dtype: torch.dtype) -> None:
 
 def test_processors_without_products_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """bfloat16 by float32 products: compiled anew, as such a processor would."""
-    monkeypatch.setattr(words, "HAS_PAIRS", False)
+    monkeypatch.setattr(words, "HAS_BFLOAT", False)
     block = panels._block(4, 2)
 
     @panels.njit
     def four_rows(x: np.ndarray, weights: np.ndarray, lines: int, sums: np.ndarray) -> None:
-        block(x, 0, x.shape[1], weights, 0, lines, lines, sums, 0)
+        block(x, 0, x.shape[1], weights, 0, lines, lines, sums, 0, sums.shape[1])
 
     torch.manual_seed(0)
     weight, x = torch.randn(32, 70).to(torch.bfloat16), torch.randn(4, 70).to(torch.bfloat16)
