@@ -6,8 +6,8 @@
     W1  one stream: prompt 64, output 128
     W2  32 requests, prompts of 128 of their own, output 64
     W3  64 requests share 1,024 tokens, 32 of their own, output 16
-    W4  16 requests, each with a JSON Schema of its own, 96 tokens; against the same lengths without; and once more with
-        the smallest budget that the schema allows
+    W4  16 requests, each with a JSON Schema of its own (another title), 96 tokens; against the same lengths without;
+        then with the schemas known, with names of their own in each, and with the smallest budget that will do
 
 A model of 134.5 million random parameters (30 layers, 576 wide, 9 query and 3 KV heads), or with --tiny one of 5
 million, bf16, greedy, the end of text ignored. The model and its tokenizer are made on the first run, below the user's
@@ -47,7 +47,7 @@ WORKLOADS = ("W1", "W2", "W3", "W4")
 VOCAB = 49152
 KV_BYTES = 256 << 20
 
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "name": {"type": "string", "maxLength": 20},
@@ -127,14 +127,11 @@ class Ours:
         return [(output.text, len(output.token_ids)) for output in outputs]
 
     def json(self, round_: int) -> Row:
-        """The same number of tokens with the constraint and without; first with new schemas, then with known ones, then
-        with as few tokens as will do.
-        """
-        schemas = [dict(SCHEMA, title=f"Person{round_}_{i}") for i in range(16)]
+        """The same number of tokens with the constraint and without: `json_runs`, then with as few tokens as will do."""
         row: Row = {"valid": 0, "of": 0}
-        for again, name in enumerate(("slowdown", "slowdown, schemas known", "slowdown, least tokens")):
+        for again, (name, schemas) in enumerate([*json_runs(round_), ("slowdown, least tokens", titled(round_))]):
             prompts = [ids(4, round_, i, again, count=64) for i in range(16)]
-            budget = self._least_tokens(schemas[0]) if again == 2 else 96
+            budget = self._least_tokens(schemas[0]) if name.endswith("least tokens") else 96
             constrained, answers = timed(lambda: self.run(prompts, [budget] * 16, schemas, free=False))  # noqa: B023
             lengths = [length for _, length in answers]
             self.engine.flush_cache()
@@ -187,9 +184,8 @@ class Vllm:
 
     def json(self, round_: int) -> Row:
         """As `Ours.json`, without the least tokens, of which it knows nothing."""
-        schemas = [dict(SCHEMA, title=f"Person{round_}_{i}") for i in range(16)]
         row: Row = {"valid": 0, "of": 0}
-        for again, name in enumerate(("slowdown", "slowdown, schemas known")):
+        for again, (name, schemas) in enumerate(json_runs(round_)):
             prompts = [ids(4, round_, i, again, count=64) for i in range(16)]
             constrained, answers = timed(lambda: self.run(prompts, [96] * 16, schemas))  # noqa: B023
             self.llm.reset_prefix_cache()
@@ -197,6 +193,30 @@ class Vllm:
             row |= {"valid": row["valid"] + num_valid([text for text, _ in answers], schemas), "of": row["of"] + 16}
             row[name] = constrained / free
         return row
+
+
+def titled(round_: int) -> list[Any]:
+    """16 schemas with titles of their own."""
+    return [dict(SCHEMA, title=f"Person{round_}_{i}") for i in range(16)]
+
+
+def named(round_: int) -> list[Any]:
+    """16 schemas that differ in what they allow: the same but for the first property's name."""
+    first, *others = SCHEMA["properties"]
+    schemas = []
+    for i in range(16):
+        own = f"name {round_} {i}"
+        properties = {own: SCHEMA["properties"][first], **{name: SCHEMA["properties"][name] for name in others}}
+        schemas.append(SCHEMA | {"properties": properties, "required": [own, *others]})
+    return schemas
+
+
+def json_runs(round_: int) -> list[tuple[str, list[Any]]]:
+    return [
+        ("slowdown", titled(round_)),
+        ("slowdown, schemas known", titled(round_)),
+        ("slowdown, names of their own", named(round_)),
+    ]
 
 
 def num_valid(texts: list[str], schemas: list[Any]) -> int:
