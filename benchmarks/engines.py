@@ -127,7 +127,7 @@ class Ours:
         return [(output.text, len(output.token_ids)) for output in outputs]
 
     def json(self, round_: int) -> Row:
-        """The same number of tokens with the constraint and without: `json_runs`, then with as few tokens as will do."""
+        """The same number of tokens with a constraint and without: `json_runs`, then with as few tokens as will do."""
         row: Row = {"valid": 0, "of": 0}
         for again, (name, schemas) in enumerate([*json_runs(round_), ("slowdown, least tokens", titled(round_))]):
             prompts = [ids(4, round_, i, again, count=64) for i in range(16)]
