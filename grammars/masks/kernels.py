@@ -175,16 +175,16 @@ def depth_of(head):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def set_tokens(nodes, i, head, tokens, row):  # type: ignore[no-untyped-def]
+def set_tokens(nodes, first, tokens, i, head, row):  # type: ignore[no-untyped-def]
     """Set the bits of the tokens that end at node i.
 
     Half of all nodes have one, in no order that a processor could foresee: so it is done without a branch. Few have
     several.
     """
-    token = nodes[4 * i + 3]
+    token = nodes[2 * i + 1]
     row[token >> 5] |= ((head >> 24) & 1) << (token & 31)
     if head >> 25:
-        for k in range(nodes[4 * i + 2] + 1, nodes[4 * i + 6]):
+        for k in range(first[i] + 1, first[i + 1]):
             row[tokens[k] >> 5] |= np.int32(1) << (tokens[k] & 31)
 
 
@@ -198,6 +198,8 @@ def walk(tables, trie, states, context, row):  # type: ignore[no-untyped-def]
     t = int64_at(tables)
     a = int64_at(trie)
     nodes = int32_at(a[PACKED])
+    end = int32_at(a[END])
+    first = int32_at(a[FIRST])
     tops = int32_at(a[TOPS])
     top_bytes = uint8_at(a[TOP_BYTES])
     group_tops = int32_at(a[GROUP_TOPS])
@@ -217,16 +219,16 @@ def walk(tables, trie, states, context, row):  # type: ignore[no-untyped-def]
                     continue
             stop = tops[top + 1]
             while i < stop:
-                head = nodes[4 * i]
+                head = nodes[2 * i]
                 d = depth_of(head)
                 following = step(tables, stack[d - 1], np.int64(head & 0xFF))
                 visited += 1
                 if following >= 0:
                     stack[d] = following
-                    set_tokens(nodes, i, head, tokens, row)
+                    set_tokens(nodes, first, tokens, i, head, row)
                     i += 1
                 elif following == DEAD:
-                    i = np.int64(nodes[4 * i + 1])
+                    i = np.int64(end[i])
                 else:
                     t[POSITION] = i
                     t[TOP] = top
@@ -248,6 +250,8 @@ def walk_apart(tables, trie, state, base, stack_of_base, row):  # type: ignore[n
     t = int64_at(tables)
     a = int64_at(trie)
     nodes = int32_at(a[PACKED])
+    end = int32_at(a[END])
+    first = int32_at(a[FIRST])
     tokens = int32_at(a[TOKENS_AT])
     stack = int64_at(t[STACK])
     bases = int32_at(stack_of_base)
@@ -257,7 +261,7 @@ def walk_apart(tables, trie, state, base, stack_of_base, row):  # type: ignore[n
     i = t[POSITION]
     visited = 0
     while i < a[NODES]:
-        head = nodes[4 * i]
+        head = nodes[2 * i]
         d = depth_of(head)
         byte = np.int64(head & 0xFF)
         beside = bases[d - 1]
@@ -273,16 +277,16 @@ def walk_apart(tables, trie, state, base, stack_of_base, row):  # type: ignore[n
         visited += 1
         if following >= 0:
             if beside >= 0 and following == context | np.int64(beside):
-                i = np.int64(nodes[4 * i + 1])
+                i = np.int64(end[i])
                 continue
             stack[d] = following
             bases[d] = beside
-            set_tokens(nodes, i, head, tokens, row)
+            set_tokens(nodes, first, tokens, i, head, row)
             i += 1
         elif following == DEAD:
-            after = np.int64(nodes[4 * i + 1])
+            after = np.int64(end[i])
             if beside != DEAD:
-                for k in range(nodes[4 * i + 2], nodes[4 * after + 2]):
+                for k in range(first[i], first[after]):
                     token = tokens[k]
                     row[token >> 5] &= ~(np.int32(1) << (token & 31))
             i = after
@@ -307,6 +311,8 @@ def walk_inside(tables, trie, local, row, inside, exits):  # type: ignore[no-unt
     t = int64_at(tables)
     a = int64_at(trie)
     nodes = int32_at(a[PACKED])
+    end = int32_at(a[END])
+    first = int32_at(a[FIRST])
     tokens = int32_at(a[TOKENS_AT])
     table = int32_at(t[TABLE])
     stack = int64_at(t[STACK])
@@ -314,13 +320,13 @@ def walk_inside(tables, trie, local, row, inside, exits):  # type: ignore[no-unt
     i = t[POSITION]
     left = t[VISITED]
     while i < a[NODES]:
-        head = nodes[4 * i]
+        head = nodes[2 * i]
         d = depth_of(head)
         following = np.int64(table[stack[d - 1] * 256 + np.int64(head & 0xFF)])
         if following >= 0:
             stack[d] = following
             inside[following] = max(np.int64(inside[following]), ((head >> 24) & 1) * (i + 1))
-            set_tokens(nodes, i, head, tokens, row)
+            set_tokens(nodes, first, tokens, i, head, row)
             i += 1
         elif following == UNFILLED:
             t[MISS_LOCAL] = stack[d - 1]
@@ -334,7 +340,7 @@ def walk_inside(tables, trie, local, row, inside, exits):  # type: ignore[no-unt
                 exits[0, left] = i
                 exits[1, left] = stack[d - 1]
                 left += 1
-            i = np.int64(nodes[4 * i + 1])
+            i = np.int64(end[i])
     t[VISITED] = left
     return np.int64(DONE)
 

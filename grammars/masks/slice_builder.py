@@ -59,10 +59,11 @@ class SliceBuilder:
     def _forest(self, nodes: NDArray[np.int32], groups: NDArray[np.int32]) -> TokenTrie:
         trie, texts = self._trie, self._texts
         tails: list[tuple[list[bytes], list[int]]] = [([], []) for _ in range(int(groups.max(initial=-1)) + 1)]
-        for node, group in zip(nodes.tolist(), groups.tolist(), strict=True):
-            written = int(trie.depth[node]) - 1
-            tokens = trie.tokens[trie.first[node] : trie.first[trie.end[node]]].tolist()
-            tails[group][0].extend([texts[token][written:] for token in tokens])
+        begins, stops = trie.first[nodes].tolist(), trie.first[trie.end[nodes]].tolist()
+        written = (trie.depth[nodes] - 1).tolist()
+        for begin, stop, length, group in zip(begins, stops, written, groups.tolist(), strict=True):
+            tokens = trie.tokens[begin:stop].tolist()
+            tails[group][0].extend([texts[token][length:] for token in tokens])
             tails[group][1].extend(tokens)
         return TokenTrie.forest([TokenTrie.build(*tail) for tail in tails])
 

@@ -26,10 +26,11 @@ class TokenTrie:
     tokens: int32 [m]      token ids (several at a node where the vocabulary holds a text twice)
     groups: int32 [g + 1]  a forest has several roots: the nodes of group k are groups[k]..groups[k + 1]; a trie has one
 
-    And the same once more, as a walk reads it: what belongs to one node, and to all first bytes, lies together.
+    And the same once more, as a walk reads it: what belongs to one node, and to all first bytes, lies together, and
+    nothing else: a wide walk takes as long as it takes to read it.
 
-    nodes:       int32 [n + 1, 4]  byte | depth << 8 | one token or more << 24 | several << 25; end; first; the token
-                                   that ends there, or any
+    nodes:       int32 [n, 2]      byte | depth << 8 | one token or more << 24 | several << 25; the token that ends
+                                   there, or any
     tops:        int32 [r + 1]     the nodes of depth 1
     top_bytes:   uint8 [r]         their bytes
     group_tops:  int32 [g + 1]     those of group k are group_tops[k]..group_tops[k + 1]
@@ -51,11 +52,10 @@ class TokenTrie:
     """where `addresses` lies"""
 
     def __post_init__(self) -> None:
-        nodes = np.zeros((len(self) + 1, 4), dtype=np.int32)
+        nodes = np.zeros((len(self), 2), dtype=np.int32)
         count = np.diff(self.first)
-        nodes[:-1, 0] = self.byte | self.depth << 8 | (count > 0) << 24 | (count > 1) << 25
-        nodes[:-1, 1], nodes[:, 2] = self.end, self.first
-        nodes[:-1, 3] = self.tokens[np.minimum(self.first[:-1], len(self.tokens) - 1)]
+        nodes[:, 0] = self.byte | self.depth << 8 | (count > 0) << 24 | (count > 1) << 25
+        nodes[:, 1] = self.tokens[np.minimum(self.first[:-1], len(self.tokens) - 1)]
         tops = np.flatnonzero(self.depth == 1).astype(np.int32)
         object.__setattr__(self, "nodes", nodes)
         object.__setattr__(self, "tops", np.append(tops, np.int32(len(self))))
