@@ -65,7 +65,7 @@ class SliceBuilder:
             tokens = trie.tokens[begin:stop].tolist()
             tails[group][0].extend([texts[token][length:] for token in tokens])
             tails[group][1].extend(tokens)
-        return TokenTrie.forest([TokenTrie.build(*tail) for tail in tails])
+        return TokenTrie.forest(tails)
 
     def _paths(self, nodes: NDArray[np.int32], less: int) -> tuple[bytes, ...]:
         """The texts that lead to nodes, without so many bytes: the beginnings of the first tokens at or below them."""

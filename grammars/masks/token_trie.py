@@ -83,41 +83,33 @@ class TokenTrie:
         return self.byte, self.depth, self.end, self.first, self.tokens, self.groups, *walked
 
     @classmethod
-    def build(cls, texts: Sequence[bytes], ids: Iterable[int]) -> TokenTrie:
+    def build(cls, texts: Iterable[bytes], ids: Iterable[int]) -> TokenTrie:
         """The trie of `texts[k]` with token id `ids[k]`. Empty texts are left out; texts may repeat."""
-        pairs = sorted((text, token) for text, token in zip(texts, ids, strict=True) if text)
-        joined = np.frombuffer(b"".join([text for text, _ in pairs]), dtype=np.uint8)
-        lengths = np.array([len(text) for text, _ in pairs], dtype=np.int64)
-        starts = np.zeros(len(pairs) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=starts[1:])
-        tokens = np.array([token for _, token in pairs], dtype=np.int32)
-        byte, depth, end, first = _build(joined, starts)
-        return cls(byte, depth, end, first, tokens, np.array([0, len(byte)], dtype=np.int32))
+        return cls.forest([(texts, ids)])
 
     @classmethod
-    def forest(cls, tries: Sequence[TokenTrie]) -> TokenTrie:
-        """The tries side by side, one group each."""
-        nodes = np.cumsum([0, *(len(trie) for trie in tries)])
-        tokens = np.cumsum([0, *(len(trie.tokens) for trie in tries)])
-        first = [trie.first[:-1] + shift for trie, shift in zip(tries, tokens[:-1], strict=True)]
-        return cls(
-            np.concatenate([np.empty(0, np.uint8), *(trie.byte for trie in tries)]),
-            np.concatenate([np.empty(0, np.int32), *(trie.depth for trie in tries)]),
-            np.concatenate(
-                [trie.end + shift for trie, shift in zip(tries, nodes[:-1], strict=True)] or [nodes[:0]]
-            ).astype(np.int32),
-            np.concatenate([*first, tokens[-1:]]).astype(np.int32),
-            np.concatenate([np.empty(0, np.int32), *(trie.tokens for trie in tries)]),
-            nodes.astype(np.int32),
-        )
+    def forest(cls, tries: Sequence[tuple[Iterable[bytes], Iterable[int]]]) -> TokenTrie:
+        """The tries of texts and ids side by side, one group each."""
+        sorted_ = [
+            sorted([(text, token) for text, token in zip(texts, ids, strict=True) if text]) for texts, ids in tries
+        ]
+        pairs = [pair for group in sorted_ for pair in group]
+        joined = np.frombuffer(b"".join([text for text, _ in pairs]), dtype=np.uint8)
+        starts = np.zeros(len(pairs) + 1, dtype=np.int64)
+        np.cumsum([len(text) for text, _ in pairs], out=starts[1:])
+        tokens = np.array([token for _, token in pairs], dtype=np.int32)
+        counts = np.array([len(group) for group in sorted_], dtype=np.int64)
+        byte, depth, end, first, groups = _build(joined, starts, counts)
+        return cls(byte, depth, end, first, tokens, groups)
 
 
 @njit(
-    "Tuple((uint8[::1], int32[::1], int32[::1], int32[::1]))(Array(uint8, 1, 'C', readonly=True), int64[::1])",
+    "Tuple((uint8[::1], int32[::1], int32[::1], int32[::1], int32[::1]))"
+    "(Array(uint8, 1, 'C', readonly=True), int64[::1], int64[::1])",
     cache=True,
 )
-def _build(joined, starts):  # type: ignore[no-untyped-def]
-    """Nodes of the sorted texts `joined[starts[k]:starts[k + 1]]`."""
+def _build(joined, starts, counts):  # type: ignore[no-untyped-def]
+    """Nodes of the texts `joined[starts[k]:starts[k + 1]]`, sorted within groups of so many, and where groups begin."""
     texts = len(starts) - 1
     longest = 0
     for k in range(texts):
@@ -126,25 +118,30 @@ def _build(joined, starts):  # type: ignore[no-untyped-def]
     depth = np.empty(len(joined), np.int32)
     end = np.empty(len(joined), np.int32)
     first = np.empty(len(joined) + 1, np.int32)
+    groups = np.zeros(len(counts) + 1, np.int32)
     path = np.empty(longest + 1, np.int64)  # path[d]: the open node of depth d
-    opened = 0
     n = 0
-    for k in range(texts):
-        start = starts[k]
-        length = starts[k + 1] - start
-        common = 0
-        while common < opened and common < length and byte[path[common + 1]] == joined[start + common]:
-            common += 1
-        for d in range(common + 1, opened + 1):
+    k = 0
+    for group in range(len(counts)):
+        opened = 0
+        for _ in range(counts[group]):
+            start = starts[k]
+            length = starts[k + 1] - start
+            common = 0
+            while common < opened and common < length and byte[path[common + 1]] == joined[start + common]:
+                common += 1
+            for d in range(common + 1, opened + 1):
+                end[path[d]] = n
+            for d in range(common + 1, length + 1):
+                byte[n] = joined[start + d - 1]
+                depth[n] = d
+                first[n] = k
+                path[d] = n
+                n += 1
+            opened = length
+            k += 1
+        for d in range(1, opened + 1):
             end[path[d]] = n
-        for d in range(common + 1, length + 1):
-            byte[n] = joined[start + d - 1]
-            depth[n] = d
-            first[n] = k
-            path[d] = n
-            n += 1
-        opened = length
-    for d in range(1, opened + 1):
-        end[path[d]] = n
+        groups[group + 1] = n
     first[n] = texts
-    return byte[:n].copy(), depth[:n].copy(), end[:n].copy(), first[: n + 1].copy()
+    return byte[:n].copy(), depth[:n].copy(), end[:n].copy(), first[: n + 1].copy(), groups
