@@ -435,7 +435,7 @@ class JsonMachine:
         if isinstance(lexeme, Gap):  # however much white space there is
             key = (frame.number, lexeme.meaning)
         elif isinstance(lexeme, Colon):
-            key = (frame.number, own < lexeme.offset)
+            key = (frame.number, ("colon", own < lexeme.offset))
         ways = self._ways.get(key)
         if ways is None:
             options = self._options(context, local)

@@ -23,6 +23,8 @@ SCHEMAS: list[object] = [
     {"type": "object", "patternProperties": {"^[ab]$": {"const": 1}}, "additionalProperties": MAP, "maxProperties": 3},
     {"anyOf": [{"additionalProperties": MAP, "required": ["a"]}, {"additionalProperties": {"items": MAP}}]},
     {"type": "object", "additionalProperties": {"uniqueItems": True, "items": MAP}, "propertyNames": {"maxLength": 1}},
+    {"type": "object", "additionalProperties": MAP, "propertyNames": {"enum": ["a", "b"]}},
+    {"type": "object", "additionalProperties": MAP, "propertyNames": {"pattern": "^[ab]$"}, "minProperties": 2},
 ]
 
 
