@@ -43,6 +43,8 @@ def grown_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         tokenizer.save_pretrained(written)
         path = Path(written) / "tokenizer.json"
         described = json.loads(path.read_text(encoding="utf-8"))
+        # Not among the words, it would get another number when it is read again: that of a word.
+        described["model"]["vocab"][IMAGE] = tokenizer.convert_tokens_to_ids(IMAGE)
         _merge_words(tokenizer, described["model"], len(tokenizer))
         path.write_text(json.dumps(described, ensure_ascii=False), encoding="utf-8")
         return PreTrainedTokenizerFast.from_pretrained(written)

@@ -6,7 +6,7 @@ from itertools import islice
 
 import jinja2
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -27,9 +27,15 @@ def plain_ids(text: str) -> list[int]:
 
 
 @settings(max_examples=300, deadline=None)
+@example("assistant")
 @given(st.text().filter(lambda text: not any(token in text for token in SPECIAL_TOKENS)))
 def test_every_text_survives_the_round_trip(text: str) -> None:
     assert TOKENIZER.decode(plain_ids(text), skip_special_tokens=False) == text
+
+
+def test_no_two_tokens_have_one_number() -> None:
+    assert sorted(TOKENIZER.get_vocab().values()) == list(range(len(TOKENIZER)))
+    assert TOKENIZER.convert_ids_to_tokens(TOKENIZER.get_vocab()[IMAGE]) == IMAGE
 
 
 def test_every_byte_has_a_token() -> None:

@@ -178,6 +178,7 @@ def test_a_grown_model_answers_as_the_text_model_did(tmp_path: Path) -> None:
     text.save_pretrained(tmp_path)
     tokenizer().save_pretrained(tmp_path)
     known = grown_tokenizer(tmp_path)
+    assert sorted(known.get_vocab().values()) == list(range(len(known)))
     assert known.tokenize("<|image|>Hi")[0] == "<|image|>"
     assert known.tokenize(" circles diamond") == ["Ġcircles", "Ġdiamond"]
     text_of = "The circumference of a crossing, said an assistant."
