@@ -54,10 +54,7 @@ class Matcher:
     def advance(self, token: int) -> bool:
         """Take `token`. False, and nothing changes, if it is not allowed."""
         state = self._state
-        taken = self._masks.taken.get((state, token))
-        if taken is None:
-            taken = self._masks.take(state, token) if state != ENDED else (DEAD, DEAD)
-        landing, following = taken
+        landing, following = self._masks.take(state, token) if state != ENDED else (DEAD, DEAD)
         plan = None
         if landing == DEAD:
             if state == ENDED or token not in self._masks.vocabulary.eos_ids or not self._masks.is_accepting(state):

@@ -42,9 +42,8 @@ class Memory:
         source = self._contexts.entries[before >> 32]
         if source.tape is None and after in self._plain:
             return after
-        target, in_name = self._contexts.entries[after >> 32], self._open_names.get(after & LOCAL_MASK)
-        if in_name is None:
-            in_name = self._in_name(after)
+        target = self._contexts[after >> 32]
+        in_name = self._in_name(after)
         if source.tape is None and not target.pending and not in_name:
             self._plain.add(after)
             return after

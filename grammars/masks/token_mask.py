@@ -65,15 +65,13 @@ class TokenMasks:
         self.vocabulary = vocabulary
         self.lock = _AUTOMATA_LOCK
         self.transitions = Transitions(automaton, vocabulary, limits.memory_bytes)
-        self._remember = automaton.remember if automaton.remembers else None
         self._walk = TrieWalk(self.transitions, vocabulary)
         self.completions = Completions(self._walk, self.transitions, vocabulary)
         self._forced = ForcedText(self.transitions, vocabulary)
         self._memo = RowMemo(vocabulary.mask_width, limits.memory_bytes // 4)
         self._partial = bool(vocabulary.missing_bytes)
         self._seconds = limits.compile_seconds
-        self.taken: dict[tuple[int, int], tuple[int, int]] = {}
-        """what `take` has been asked; any thread may look"""
+        self._taken: dict[tuple[int, int], tuple[int, int]] = {}
         self._loose: dict[int, int] = {ENDED: -1}
         """state -> tokens left from which on its mask needs no thought of the budget"""
         self._counted: set[int] = set()
@@ -84,7 +82,7 @@ class TokenMasks:
     @property
     def nbytes(self) -> int:
         """Memory that tables and masks take at present, roughly."""
-        return self.transitions.nbytes + self._memo.nbytes + len(self.taken) * _STEP_BYTES
+        return self.transitions.nbytes + self._memo.nbytes + len(self._taken) * _STEP_BYTES
 
     def follow(self, state: int, tokens: Sequence[int], until: float) -> None:
         """Make the masks along tokens, as long as they are allowed, until that time of `time.thread_time()`."""
@@ -174,16 +172,15 @@ class TokenMasks:
 
     def take(self, state: int, token: int) -> tuple[int, int]:
         """(the state after `token` by the tables alone, as `advance` gives it; that with what only the text tells)"""
-        taken = self.taken.get((state, token))
+        taken = self._taken.get((state, token))
         if taken is None:
             with self.lock:
                 following = landing = self._advance(state, token)
-                if landing >= 0 and self._remember is not None:
-                    following = self._remember(state, self.vocabulary.tokens[token], landing)
-                    self.transitions.refresh()
-                if len(self.taken) >= _STEPS_KEPT:
-                    self.taken.clear()
-                taken = self.taken[state, token] = landing, following
+                if landing >= 0 and self.transitions.remembers:
+                    following = self.transitions.remember(state, self.vocabulary.tokens[token], landing)
+                if len(self._taken) >= _STEPS_KEPT:
+                    self._taken.clear()
+                taken = self._taken[state, token] = landing, following
         return taken
 
     def fits(self, state: int, tokens: int) -> bool:
