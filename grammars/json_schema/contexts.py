@@ -49,34 +49,47 @@ class Contexts:
             Context(-1, root, NO_MARK, None, ROOT, ROOT, False, False),
             Context(-1, root, NO_MARK, None, ENDED, ENDED, False, False),
         ]
-        self._numbers: dict[tuple[int, int, int, bytes | None], int] = {}
+        self._numbers: dict[tuple[int, int, int], int] = {}
+        self._on_tape: dict[tuple[int, bytes], int] = {}
 
     def __getitem__(self, number: int) -> Context:
         return self.entries[number]
 
-    def number(self, around: int, frame: Frame, mark: int = NO_MARK, tape: bytes | None = None) -> int:
-        """The context of a frame on top of others. `around` may have a tape; it is left out."""
-        around = self.entries[around].bare
-        key = (around, frame.number, mark, tape)
+    def number(self, around: int, frame: Frame, mark: int = NO_MARK) -> int:
+        """The context of a frame on top of others, without tape. `around` may have one; it is left out."""
+        below = self.entries[around]
+        around = below.bare
+        key = (around, frame.number, mark)
         number = self._numbers.get(key)
         if number is None:
-            below = self.entries[around]
-            bare = -1 if tape is None else self.number(around, frame, mark)
             number = self._numbers[key] = len(self.entries)
+            pending = frame.pending or below.pending or (frame.records and mark == NO_MARK)
+            recording = mark != NO_MARK or below.recording
+            settled = frame.settled and below.settled
+            self.entries.append(Context(around, frame, mark, None, number, UNKNOWN, pending, recording, settled))
+        return number
+
+    def on_tape(self, number: int, tape: bytes) -> int:
+        """The context that is as `number` is, but for its tape."""
+        here = self.entries[number]
+        key = (here.bare, tape)
+        taped = self._on_tape.get(key)
+        if taped is None:
+            taped = self._on_tape[key] = len(self.entries)
             self.entries.append(
                 Context(
-                    around,
-                    frame,
-                    mark,
+                    here.around,
+                    here.frame,
+                    here.mark,
                     tape,
-                    number if bare < 0 else bare,
+                    here.bare,
                     UNKNOWN,
-                    frame.pending or below.pending or (frame.records and mark == NO_MARK),
-                    mark != NO_MARK or below.recording,
-                    frame.settled and below.settled,
+                    here.pending,
+                    here.recording,
+                    here.settled,
                 )
             )
-        return number
+        return taped
 
     def core(self, number: int) -> int:
         """The context that has the same masks, and no tape, no marks, and the frames' `plain` ones."""

@@ -133,7 +133,10 @@ class Frames:
     def _value(self, is_object: bool, options: Sequence[tuple[Ref, int, object, object]]) -> ValueFrame:
         goals = tuple(dict.fromkeys(option[0] for option in options))
         rank = {ref: number for number, ref in enumerate(goals)}
-        waiting = tuple(dict.fromkeys((rank[ref], goal, plan, state) for ref, goal, plan, state in options))
+        waiting = dict.fromkeys((rank[ref], goal, plan, state) for ref, goal, plan, state in options)
+        return self._waiting(is_object, goals, tuple(waiting))
+
+    def _waiting(self, is_object: bool, goals: Goals, waiting: tuple[tuple[int, int, Any, Any], ...]) -> ValueFrame:
         key = (is_object, goals, waiting)
         frame = self._interned.get(key)
         if frame is None:
@@ -150,16 +153,16 @@ class Frames:
         map of a thousand objects needs the masks of one. Where patterns are told apart, names may run out: a comma
         can tell.
         """
-        waiting = [entry for entry in frame.waiting if entry[2] is not None]
-        if self.whole_names is None or not any(state[4] for *_, state in waiting):
+        known = self.whole_names
+        if known is None:
             return frame
-        if any(plan.form.patterns for _, _, plan, _ in waiting):
-            return frame
-        options = []
-        for own, goal, plan, state in waiting:
-            others = tuple([name for name in state[4] if name in self.whole_names])
-            options.append((frame.goals[own], goal, plan, (*state[:4], others, *state[5:])))
-        return self._value(True, options)
+        waiting = []
+        for own, goal, plan, state in frame.waiting:
+            if plan is None or plan.form.patterns:
+                return frame
+            others = tuple([name for name in state[4] if name in known])
+            waiting.append((own, goal, plan, (*state[:4], others, *state[5:])))
+        return self._waiting(True, frame.goals, tuple(dict.fromkeys(waiting)))
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -259,10 +262,8 @@ class Frames:
 
     def with_name(self, frame: ValueFrame, name: str) -> ValueFrame:
         """The frame in which the name just written is known."""
-        options = [
-            (frame.goals[own], goal, plan, plan.with_name(state, name)) for own, goal, plan, state in frame.waiting
-        ]
-        return self._value(True, options)
+        waiting = [(own, goal, plan, plan.with_name(state, name)) for own, goal, plan, state in frame.waiting]
+        return self._waiting(True, frame.goals, tuple(dict.fromkeys(waiting)))
 
     def with_item(self, frame: ArrayFrame, value: Any) -> ArrayFrame:
         """The frame in which the item just written is known."""

@@ -20,7 +20,7 @@ from grammars.automaton import CROSS, DEAD
 from grammars.json_schema.escapes import BACKSLASH, NO_CLASS, QUOTE
 from grammars.json_schema.frames import Frames, Name, ObjectFrame
 from grammars.json_schema.plans import Cell
-from grammars.json_schema.rows import Exit, Few, Line, Rows
+from grammars.json_schema.rows import Exit, Few, Lexeme, Line, Rows
 from grammars.json_schema.strings import KeyLexeme
 from grammars.regex import Language
 
@@ -72,6 +72,9 @@ class Keys:
                 nexts[QUOTE] = CROSS
                 found.append(Few(here, like, nexts, ("key", name)))
         return found
+
+    def passed_on(self) -> Sequence[tuple[int, Lexeme, int]]:
+        return ()
 
     def slice_key(self, state: int) -> Hashable | None:
         return self._lexeme.slice_key(state)

@@ -12,7 +12,7 @@ Comes in: languages and number sets. Goes out: rows. Knows no schema, no stack.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from grammars.arrays import distinct_columns
 from grammars.automaton import CROSS, DEAD
 from grammars.json_schema.escapes import QUOTE, EscapedText
-from grammars.json_schema.rows import Block, Exit, Few, Line
+from grammars.json_schema.rows import Block, Exit, Few, Lexeme, Line
 
 COMMA, COLON, MINUS = b",:-"
 OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY = b"{}[]"
@@ -50,6 +50,9 @@ class Told:
 
     def row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
         raise AssertionError("`rows` tells all")
+
+    def passed_on(self) -> Sequence[tuple[int, Lexeme, int]]:
+        return ()
 
     def slice_key(self, state: int) -> Hashable | None:
         return None
@@ -129,18 +132,23 @@ class Literal(Told):
 
 
 class Parallel:
-    """Several automata over the same bytes, one for each goal that this type can meet.
+    """Several automata over the same bytes.
 
-    goals: the number of the goal of each automaton. closes: whether a quote ends it (strings), or what follows it does.
+    met: by automaton, the goals, as bits, that its texts meet. closes: whether a quote ends it (strings), or what
+    follows it does.
+    Where only one automaton is left, the text goes on in the lexeme of that one, which has rows made together, slices
+    and so on: see `Lexeme.passed_on`.
     """
 
-    def __init__(self, automata: Sequence[Automaton], goals: Sequence[int], closes: bool) -> None:
-        self._automata = tuple(automata)
-        self._goals = tuple(goals)
+    def __init__(self, met: Mapping[Automaton, int], closes: bool) -> None:
+        self._automata = tuple(met)
+        self._met = tuple(met.values())
         self.closes = closes
         self._states: list[tuple[int, ...]] = []
         self._numbers: dict[tuple[int, ...], int] = {}
-        self.start = self._number(tuple(automaton.start for automaton in automata))
+        self._alone: dict[int, Parallel] = {}
+        self._passed_on: list[tuple[int, Lexeme, int]] = []
+        self.start = self._number(tuple(automaton.start for automaton in met))
 
     def _number(self, states: tuple[int, ...]) -> int:
         if len(self._automata) == 1:
@@ -149,7 +157,16 @@ class Parallel:
         if found is None:
             found = self._numbers[states] = len(self._states)
             self._states.append(states)
+            live = [place for place, state in enumerate(states) if state >= 0]
+            if len(live) == 1:
+                self._passed_on.append((found, self._lone(live[0]), states[live[0]]))
         return found
+
+    def _lone(self, place: int) -> Parallel:
+        """The lexeme of one of the automata."""
+        if place not in self._alone:
+            self._alone[place] = Parallel({self._automata[place]: self._met[place]}, self.closes)
+        return self._alone[place]
 
     def _parts(self, state: int) -> tuple[int, ...]:
         return (state,) if len(self._automata) == 1 else self._states[state]
@@ -158,7 +175,7 @@ class Parallel:
         lone = self._automata[0]
         if len(self._automata) > 1 or not isinstance(lone, EscapedText):
             return ()
-        exit_: Exit = ("string", 1 << self._goals[0])
+        exit_: Exit = ("string", self._met[0])
         block = lone.together(state)
         if block is not None:
             block.rows[block.ends, QUOTE] = DEAD
@@ -180,10 +197,10 @@ class Parallel:
         nothing = np.full(256, DEAD, np.int32)
         rows = np.stack([a.row(s) if s >= 0 else nothing for a, s in zip(self._automata, parts, strict=True)])
         met = 0
-        for goal, automaton, part, row in zip(self._goals, self._automata, parts, rows, strict=True):
+        for goals, automaton, part, row in zip(self._met, self._automata, parts, rows, strict=True):
             end = int(row[QUOTE]) if self.closes else part
             if end >= 0 and automaton.is_accepting(end):
-                met |= 1 << goal
+                met |= goals
                 row[QUOTE] = DEAD
         crossing = (QUOTE,) if self.closes else AFTER_VALUE
         meaning: Exit = ("string" if self.closes else "number", met)
@@ -191,14 +208,14 @@ class Parallel:
 
     def _lone_row(self, state: int) -> tuple[NDArray[np.int32], tuple[int, ...], Exit | None]:
         """As `row`, of a single automaton."""
-        automaton, goal = self._automata[0], self._goals[0]
+        automaton, met = self._automata[0], self._met[0]
         row = automaton.row(state)
         end = int(row[QUOTE]) if self.closes else state
         if end < 0 or not automaton.is_accepting(end):
             return row, (), None
         if not self.closes:
-            return row, AFTER_VALUE, ("number", 1 << goal)
-        return row, (QUOTE,), ("string", 1 << goal)
+            return row, AFTER_VALUE, ("number", met)
+        return row, (QUOTE,), ("string", met)
 
     def _joined(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
         """The states after each byte, from those of all parts."""
@@ -206,19 +223,23 @@ class Parallel:
         joined = [self._number(states) if max(states) >= 0 else DEAD for states in several]
         return np.array(joined, np.int32)[places]
 
+    def passed_on(self) -> Sequence[tuple[int, Lexeme, int]]:
+        taken, self._passed_on = self._passed_on, []
+        return taken
+
     def is_accepting(self, state: int) -> bool:
         """Whether a number may end here."""
         return any(s >= 0 and a.is_accepting(s) for a, s in zip(self._automata, self._parts(state), strict=True))
 
     def endings(self, state: int) -> list[tuple[int, bytes]]:
         """(bits of goals met, rest of the text) of a shortest way to meet each goal."""
-        parts = zip(self._goals, self._automata, self._parts(state), strict=True)
-        return [(1 << goal, automaton.witness(part)) for goal, automaton, part in parts if part >= 0]
+        parts = zip(self._met, self._automata, self._parts(state), strict=True)
+        return [(met, automaton.witness(part)) for met, automaton, part in parts if part >= 0]
 
     def lengths(self, state: int) -> list[tuple[int, int]]:
         """As `endings`, but how long the texts are."""
-        parts = zip(self._goals, self._automata, self._parts(state), strict=True)
-        return [(1 << goal, automaton.min_bytes(part)) for goal, automaton, part in parts if part >= 0]
+        parts = zip(self._met, self._automata, self._parts(state), strict=True)
+        return [(met, automaton.min_bytes(part)) for met, automaton, part in parts if part >= 0]
 
     def slice_key(self, state: int) -> Hashable | None:
         if len(self._automata) != 1:

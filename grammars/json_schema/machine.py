@@ -35,6 +35,7 @@ from grammars.json_schema.lexemes import (
     OPEN_OBJECT,
     SPACES,
     VALUE_STARTS,
+    Automaton,
     Colon,
     Gap,
     Literal,
@@ -42,6 +43,7 @@ from grammars.json_schema.lexemes import (
     Shut,
 )
 from grammars.json_schema.memory import Memory
+from grammars.json_schema.numerals import Numerals
 from grammars.json_schema.plans import ArrayPlan
 from grammars.json_schema.refs import Ref
 from grammars.json_schema.rows import Lexeme, Rows
@@ -287,28 +289,29 @@ class JsonMachine:
 
     def _string(self, goals: Goals) -> dict[int, int]:
         """The row behind the quote that begins a string."""
-        found = []
+        met: dict[Automaton, int] = {}
         for goal, ref in enumerate(goals):
             language = self._algebra.texts(ref)
             if language is None or not language.is_empty():
-                found.append((goal, self._texts.lexeme(language)))
-        if not found:
+                lexeme = self._texts.lexeme(language)
+                met[lexeme] = met.get(lexeme, 0) | 1 << goal
+        if not met:
             return {}
-        key = ("string", *((goal, id(lexeme)) for goal, lexeme in found))
+        key = ("string", *met.items())
         if key not in self._lexemes:
-            self._lexemes[key] = Parallel([lexeme for _, lexeme in found], [goal for goal, _ in found], True)
+            self._lexemes[key] = Parallel(met, True)
         return {QUOTE: self._rows.local(self._lexemes[key], self._lexemes[key].start)}
 
     def _numbers(self, goals: Goals) -> dict[int, int]:
         """The rows behind the bytes that begin a number."""
-        found = []
+        found: dict[Hashable, tuple[Numerals, int]] = {}
         for goal, ref in enumerate(goals):
             numbers = self._algebra.numbers(ref)
             if not numbers.is_empty():
-                found.append((goal, numbers))
-        key = ("number", *((goal, numbers.key) for goal, numbers in found))
+                found[numbers.key] = numbers, found.get(numbers.key, (numbers, 0))[1] | 1 << goal
+        key = tuple((key, met) for key, (_, met) in found.items())
         if found and key not in self._number_starts:
-            lexeme = Parallel([numbers.language() for _, numbers in found], [goal for goal, _ in found], False)
+            lexeme = Parallel({numbers.language(): met for numbers, met in found.values()}, False)
             row, _, _ = lexeme.row(lexeme.start)
             alive = np.flatnonzero(row >= 0).tolist()
             self._number_starts[key] = {byte: self._rows.local(lexeme, int(row[byte])) for byte in alive}

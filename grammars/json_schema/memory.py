@@ -22,6 +22,18 @@ Step = Callable[[int, int], int]
 _NUMBER_STARTS = frozenset(b"-0123456789")
 
 
+class _OpenNames(dict[int, bool]):
+    """By local: whether a name is being written that may be one that no plan lists."""
+
+    def __init__(self, owner: Callable[[int], tuple[Lexeme, int]]) -> None:
+        self._owner = owner
+
+    def __missing__(self, local: int) -> bool:
+        lexeme, _ = self._owner(local)
+        found = self[local] = isinstance(lexeme, Keys) and lexeme.is_open
+        return found
+
+
 class Memory:
     """One for each machine. `step(state, byte)` follows the tables; `owner(local)` tells whose row a local is."""
 
@@ -31,28 +43,26 @@ class Memory:
         self._contexts = contexts
         self._frames = frames
         self._step = step
-        self._owner = owner
-        self._plain: set[int] = set()
-        """states in which no name is being written and nothing is to be known"""
-        self._open_names: dict[int, bool] = {}
-        """by local: whether it is in a name that no plan lists"""
+        self._open_names = _OpenNames(owner)
 
     def remember(self, before: int, text: bytes, after: int) -> int:
         """See `ByteAutomaton.remember`."""
-        source = self._contexts.entries[before >> 32]
-        if source.tape is None and after in self._plain:
+        entries = self._contexts.entries
+        source, target = entries[before >> 32], entries[after >> 32]
+        in_name = self._open_names[after & LOCAL_MASK]
+        if source.tape is None:
+            if not (in_name or target.pending):
+                return after
+            known = None if target.pending else self._begun(target, text)
+        elif in_name and QUOTE not in text and self._open_names[before & LOCAL_MASK]:
+            known = self._contexts.on_tape(before >> 32, source.tape + text)
+        elif not (in_name or target.pending or target.recording):
             return after
-        target = self._contexts[after >> 32]
-        in_name = self._in_name(after)
-        if source.tape is None and not target.pending and not in_name:
-            self._plain.add(after)
-            return after
-        if in_name and source.tape is not None and target.bare == source.bare and self._in_name(before):
-            if QUOTE not in text:  # still inside the same name
-                number = self._contexts.number(source.around, source.frame, source.mark, source.tape + text)
-                return pack(number, after & LOCAL_MASK)
-        elif not target.pending and not target.recording and not in_name:
-            return after
+        else:
+            begun = self._open_names[before & LOCAL_MASK]
+            known = self._ended(source, text, target) if begun and not in_name else None
+        if known is not None:
+            return pack(known, after & LOCAL_MASK)
         state = before
         for byte in text:
             following = self._step(state, byte)
@@ -61,23 +71,31 @@ class Memory:
             state = self._one(state, byte, following)
         return state
 
-    def _in_name(self, state: int) -> bool:
-        """Whether a name is being written that may be one that no plan lists."""
-        local = state & LOCAL_MASK
-        found = self._open_names.get(local)
-        if found is None:
-            lexeme, _ = self._owner(local)
-            found = self._open_names[local] = isinstance(lexeme, Keys) and lexeme.is_open
-        return found
+    def _begun(self, target: Context, text: bytes) -> int | None:
+        """The context in a name that has begun in `text`, where nothing else is to be known; None: not at a glance."""
+        quote = text.rindex(QUOTE)
+        if text[quote - 1 : quote] == b"\\":
+            return None
+        return self._contexts.on_tape(self._contexts.number(target.around, target.frame, 1), text[quote:])
+
+    def _ended(self, source: Context, text: bytes, target: Context) -> int | None:
+        """The context in the value of the member whose name has ended in `text`; None: not at a glance."""
+        tape, frame, below = source.tape or b"", target.frame, self._contexts.entries[source.around]
+        if below.pending or below.recording or target.around != source.around or not isinstance(frame, ValueFrame):
+            return None
+        if b"," in text or b"\\" in text or tape.endswith(b"\\"):
+            return None
+        name = loads('"' + (tape[source.mark :] + text[: text.index(QUOTE) + 1]).decode())
+        return self._contexts.number(source.around, self._frames.with_name(frame, name))
 
     def _one(self, before: int, byte: int, after: int) -> int:
         """The state after one byte, with what it tells."""
         source, target = self._contexts[before >> 32], self._contexts[after >> 32]
-        is_name = self._in_name(after)
+        is_name = self._open_names[after & LOCAL_MASK]
         if source.tape is None and not (is_name or target.pending or target.recording):
             return after
         tape = (source.tape or b"") + bytes((byte,))
-        was_name = self._in_name(before)
+        was_name = self._open_names[before & LOCAL_MASK]
         number = after >> 32
         if was_name and not is_name and target.pending:
             name = loads('"' + tape[source.mark :].decode())
@@ -88,10 +106,7 @@ class Memory:
         number = self._known_item(source, number, tape)
         number = self._marked(number, len(tape) - 1)
         target = self._contexts[number]
-        if is_name or target.recording:
-            number = self._contexts.number(target.around, target.frame, target.mark, tape)
-        else:
-            number = target.bare
+        number = self._contexts.on_tape(number, tape) if is_name or target.recording else target.bare
         return pack(number, after & LOCAL_MASK)
 
     def _known_name(self, number: int, name: str) -> int:

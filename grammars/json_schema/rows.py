@@ -73,6 +73,10 @@ class Lexeme(Protocol):
         """(next states or DEAD [256], the bytes that cross, what crossing means). Need not answer where `rows` does."""
         ...
 
+    def passed_on(self) -> Sequence[tuple[int, Lexeme, int]]:
+        """The states named since the last call that are those of another lexeme: (state, lexeme, its state)."""
+        ...
+
     def slice_key(self, state: int) -> Hashable | None:
         """See `ByteAutomaton.slice_key`."""
         ...
@@ -141,6 +145,8 @@ class Rows:
             number = self._numbers[id(lexeme)] = len(self._lexemes)
             self._lexemes.append(lexeme)
             self._maps.append(_empty_map(0))
+        for state, other, its_state in lexeme.passed_on():
+            self._map(number, state)[state] = self.local(other, its_state)
         return number
 
     def _add(self, lexeme: int, state: int) -> int:

@@ -163,9 +163,7 @@ class TokenMasks:
             return self._advance(state, token)
 
     def _advance(self, state: int, token: int) -> int:
-        following = kernel.advance(self.transitions.address, state, token)
-        if following < DEAD:
-            following = self.transitions.advance(state, token)
+        following = self.transitions.advance(state, token)
         if self._partial and following >= 0 and not self._is_completable(following):
             return DEAD
         return following
@@ -176,7 +174,7 @@ class TokenMasks:
         if taken is None:
             with self.lock:
                 following = landing = self._advance(state, token)
-                if landing >= 0 and self.transitions.remembers:
+                if landing >= 0:
                     following = self.transitions.remember(state, self.vocabulary.tokens[token], landing)
                 if len(self._taken) >= _STEPS_KEPT:
                     self._taken.clear()

@@ -152,8 +152,11 @@ class Transitions:
 
     def remember(self, before: int, text: bytes, after: int) -> int:
         """`after`, where `text` leads from `before`, with what only the text itself can tell."""
-        state = self.automaton.remember(before, text, after) if self.automaton.remembers else after
-        self.refresh()
+        if not self.automaton.remembers:
+            return after
+        state = self.automaton.remember(before, text, after)
+        if state != after:  # else nothing was made that kernels could be led to
+            self.refresh()
         return state
 
     @property

@@ -62,5 +62,5 @@ def test_rows_of_strings(seed: int) -> None:
     rng = random.Random(seed)
     words = rng.sample(NAMES, rng.randrange(1, len(NAMES)))
     languages = [Language.union(words), Language.length(2, 5), Language.length(0, None), Language.parse("[a-f0-9]{4}")]
-    lexeme = Parallel([StringLexeme(languages[seed % 4])], [0], True)
+    lexeme = Parallel({StringLexeme(languages[seed % 4]): 1}, True)
     assert assert_same_rows(lexeme, lexeme.start) > 2
