@@ -1,6 +1,6 @@
 """What the language adds to the engine: batches of programs, growing states, forks and choices, on the embedded model.
 
-    python benchmarks/language.py [programs]
+    python -m benchmarks.language [programs]
 
 Prints and writes `results/language.json`:
   batch:   so many programs of three gens each in one `run_batch`, beside the same requests sent to the engine by hand.

@@ -1,6 +1,6 @@
 """Token masks of this engine beside XGrammar's and llguidance's on JSONSchemaBench (MaskBench files).
 
-    python benchmarks/masks.py --data jsonschemabench-open.jsonl.gz --schemas 300
+    python -m benchmarks.masks --data jsonschemabench-open.jsonl.gz --schemas 300
 
 Each line of the data: {"schema": ..., "tests": [{"data": ..., "valid": ...}, ...], ...}.
 For every schema and engine: the time to the first mask, the time of each mask and advance along the valid instances,

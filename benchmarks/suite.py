@@ -1,6 +1,6 @@
 """Whether this engine is right on the JSON-Schema-Test-Suite, draft by draft.
 
-    python benchmarks/suite.py --suite JSON-Schema-Test-Suite
+    python -m benchmarks.suite --suite JSON-Schema-Test-Suite
 
 Instances are written as `json.dumps` writes them and read byte by byte. Remote schemas are served from the suite's
 folder. "right" is "compiled", the cases that a grammar got right, and "unsatisfiable", those of schemas that are

@@ -1,6 +1,6 @@
 """What the Triton kernels take on each target, compiled ahead of time: no GPU is needed.
 
-    python benchmarks/triton_resources.py
+    python -m benchmarks.triton_resources
 
 Writes benchmarks/results/triton_resources.json and prints a table. Registers are of a thread, spills in bytes of a
 thread, shared memory in bytes of a program. At most 255 registers can be used; what does not fit is spilled.

@@ -129,23 +129,19 @@ class ComposedAutomaton:
         return ending
 
     def remember(self, before: int, text: bytes, after: int) -> int:
-        """Goes through the text byte by byte; a part remembers while it is alone, and read in one way."""
-        state = before
+        """Goes through the text byte by byte; each way to read it remembers for itself."""
+        items = self._items_of(before)
         for byte in text:
-            came = []
-            for place, inner in self._expand(self._items_of(state)):
-                following = self._places.part(place).step(inner, byte)
+            came = set()
+            for place, inner in self._expand(items):
+                part = self._places.part(place)
+                following = part.step(inner, byte)
                 if following != DEAD:
-                    came.append((place, inner, following))
+                    came.add((place, part.remember(inner, bytes((byte,)), following)))
             if not came:
                 return after
-            if len(came) == 1:
-                ((place, inner, following),) = came
-                known = self._places.part(place).remember(inner, bytes((byte,)), following)
-                state = self._state(frozenset({(place, known)}))
-            else:
-                state = self._state(frozenset((place, following) for place, _, following in came))
-        return state
+            items = frozenset(came)
+        return self._state(items)
 
     def is_settled(self, state: int) -> bool:
         """See `ByteAutomaton.remember`."""
@@ -210,8 +206,8 @@ class ComposedAutomaton:
             if local == len(self.table):
                 self.table = np.concatenate([self.table, np.full_like(self.table, UNFILLED)])
                 self.exits = np.concatenate([self.exits, np.zeros_like(self.exits)])
-            if not isinstance(held, frozenset):
-                self.remembers |= self._places.part(held[0]).remembers
+            places = [place for place, _ in held] if isinstance(held, frozenset) else [held[0]]
+            self.remembers |= any(self._places.part(place).remembers for place in places)
         return local
 
     def _exit_class(self, held: frozenset[Item] | Item) -> int:

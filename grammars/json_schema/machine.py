@@ -43,7 +43,6 @@ from grammars.json_schema.lexemes import (
     Shut,
 )
 from grammars.json_schema.memory import Memory
-from grammars.json_schema.numerals import Numerals
 from grammars.json_schema.plans import ArrayPlan
 from grammars.json_schema.refs import Ref
 from grammars.json_schema.rows import Lexeme, Rows
@@ -304,14 +303,18 @@ class JsonMachine:
 
     def _numbers(self, goals: Goals) -> dict[int, int]:
         """The rows behind the bytes that begin a number."""
-        found: dict[Hashable, tuple[Numerals, int]] = {}
+        found = {}
         for goal, ref in enumerate(goals):
             numbers = self._algebra.numbers(ref)
             if not numbers.is_empty():
-                found[numbers.key] = numbers, found.get(numbers.key, (numbers, 0))[1] | 1 << goal
-        key = tuple((key, met) for key, (_, met) in found.items())
+                found[goal] = numbers
+        key = tuple((goal, numbers.key) for goal, numbers in found.items())
         if found and key not in self._number_starts:
-            lexeme = Parallel({numbers.language(): met for numbers, met in found.values()}, False)
+            met: dict[Automaton, int] = {}
+            for goal, numbers in found.items():
+                language = numbers.language()
+                met[language] = met.get(language, 0) | 1 << goal
+            lexeme = Parallel(met, False)
             row, _, _ = lexeme.row(lexeme.start)
             alive = np.flatnonzero(row >= 0).tolist()
             self._number_starts[key] = {byte: self._rows.local(lexeme, int(row[byte])) for byte in alive}

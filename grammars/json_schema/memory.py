@@ -73,8 +73,8 @@ class Memory:
 
     def _begun(self, target: Context, text: bytes) -> int | None:
         """The context in a name that has begun in `text`, where nothing else is to be known; None: not at a glance."""
-        quote = text.rindex(QUOTE)
-        if text[quote - 1 : quote] == b"\\":
+        quote = text.rfind(QUOTE)
+        if quote < 0 or text[quote - 1 : quote] == b"\\":
             return None
         return self._contexts.on_tape(self._contexts.number(target.around, target.frame, 1), text[quote:])
 

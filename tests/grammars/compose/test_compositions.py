@@ -13,6 +13,7 @@ from grammars import (
     Choice,
     ConstraintSyntaxError,
     Format,
+    JsonSchema,
     Lark,
     Limits,
     Literal,
@@ -233,6 +234,39 @@ def test_masks_of_compositions_over_lexemes(monkeypatch: pytest.MonkeyPatch) -> 
             tokens = walk(grammar.matcher(budget), vocabulary, random.Random(budget))
             text = b"".join(vocabulary.tokens[token] for token in tokens)
             assert automaton.is_accepting(Stepper(automaton).advance(automaton.start, text))
+
+
+COUNTED = {"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 2}
+ONE_NAME = {"type": "object", "properties": {"nam": {"type": "integer"}}, "additionalProperties": False}
+DISTINCT = {"type": "array", "items": {"type": "integer"}, "uniqueItems": True, "minItems": 2}
+FEW_DISTINCT = {"type": "array", "prefixItems": [{"const": 12}], "items": {"enum": [1, 2]}, "uniqueItems": True}
+
+
+@pytest.mark.parametrize("options", [(COUNTED, ONE_NAME), (COUNTED, {"minProperties": 3}), (DISTINCT, FEW_DISTINCT)])
+def test_names_and_items_are_told_apart_while_there_is_a_choice(options: tuple[object, ...]) -> None:
+    vocabulary = Vocabulary([*(bytes([byte]) for byte in range(256)), b'": 1, "', b", 1", b'"nam', b""], [259])
+    choice = compile(Choice([JsonSchema(option) for option in options]), vocabulary)
+    each = [compile(JsonSchema(option), vocabulary) for option in options]
+    rng, right = random.Random(1), 0
+    for _ in range(300):
+        if options[0] is COUNTED:
+            members = [f'"{rng.choice(["nam", "name", "na", "n"])}": 1' for _ in range(rng.randrange(4))]
+            text = "{" + ", ".join(members) + "}"
+        else:
+            text = "[" + ", ".join(str(rng.choice([1, 2, 12, 3])) for _ in range(rng.randrange(4))) + "]"
+        expected = any(accepts(grammar, text) for grammar in each)
+        assert accepts(choice, text) == expected, text
+        right += expected
+    assert right > 20
+    for budget in range(choice.min_tokens(), choice.min_tokens() + 12):
+        tokens = walk(choice.matcher(budget), vocabulary, random.Random(budget))
+        text = b"".join(vocabulary.tokens[token] for token in tokens).decode()
+        assert any(accepts(grammar, text) for grammar in each), text
+
+
+def accepts(grammar: CompiledGrammar, text: str) -> bool:
+    matcher = grammar.matcher()
+    return all(matcher.advance(byte) for byte in text.encode()) and matcher.is_accepting()
 
 
 def test_ten_thousand_choices_are_quick() -> None:
