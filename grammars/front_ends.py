@@ -33,11 +33,9 @@ _MANY_TEXTS = 64
 
 def automaton_of(spec: Spec | str, limits: Limits = DEFAULT_LIMITS) -> ByteAutomaton:
     """The automaton of a spec, by the front end of its type. A str is a literal."""
+    front_end = _front_end(spec)
     if isinstance(spec, str):
         spec = Literal(spec)
-    front_end = FRONT_ENDS.get(type(spec))
-    if front_end is None:
-        raise UnsupportedConstraintError(f"{type(spec).__name__} is no constraint; use one of grammars.spec")
     if isinstance(spec, (Sequence, Repeat)) or (isinstance(spec, Choice) and not _is_plain(spec)):
         language = _language_of(spec)
         if language is not None:
@@ -45,12 +43,23 @@ def automaton_of(spec: Spec | str, limits: Limits = DEFAULT_LIMITS) -> ByteAutom
     return front_end(spec, limits)
 
 
-@lru_cache(maxsize=64)
-def meaning_of(spec: Spec) -> Hashable:
+def meaning_of(spec: Spec | str) -> Hashable:
     """A name of what a spec says, equal only for specs that allow the same; the spec itself where no other is known."""
-    if not isinstance(spec, JsonSchema) or (digest := digest_of(spec.schema)) is None:
-        return spec
-    return (*spec.options, digest)
+    _front_end(spec)
+    return _schema_meaning(spec) if isinstance(spec, JsonSchema) else spec
+
+
+@lru_cache(maxsize=64)
+def _schema_meaning(spec: JsonSchema) -> Hashable:
+    digest = digest_of(spec.schema)
+    return spec if digest is None else (*spec.options, digest)
+
+
+def _front_end(spec: object) -> FrontEnd:
+    found = FRONT_ENDS.get(Literal if isinstance(spec, str) else type(spec))
+    if found is None:
+        raise UnsupportedConstraintError(f"{type(spec).__name__} is no constraint; use one of grammars.spec")
+    return found
 
 
 def _language_of(spec: Spec | str) -> Language | None:

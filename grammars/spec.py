@@ -6,9 +6,9 @@ A spec knows no vocabulary and checks only its own shape; `grammars.compile` tur
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, TypeAlias, get_args
 from typing import Literal as OneOf
 
 from grammars.errors import ConstraintLimitError, ConstraintSyntaxError
@@ -19,27 +19,44 @@ Whitespace: TypeAlias = OneOf["model", "compact", "any"]
 outside strings but one space after `,` and `:`. `any`: what RFC 8259 allows, in runs of bounded length."""
 
 
+class _Shaped:
+    """Checks the types of its fields as soon as it is made."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for place in fields(self):  # type: ignore[arg-type]
+            shape = _SHAPES.get(str(place.type))
+            value = getattr(self, place.name)
+            if shape is not None and not shape.fits(value):
+                raise ConstraintSyntaxError(
+                    f"{type(self).__name__}: {place.name} must be {shape.name}, not {value!r:.200}"
+                )
+
+
 @dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(_Shaped):
     """Exactly this text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(_Shaped):
     """One of these texts or specs."""
 
     options: tuple[Spec | str, ...]
 
     def __init__(self, options: Iterable[Spec | str]) -> None:
-        object.__setattr__(self, "options", tuple(options))
+        given = isinstance(options, Iterable) and not isinstance(options, str)
+        object.__setattr__(self, "options", tuple(options) if given else options)
+        self.__post_init__()
         if not self.options:
             raise ConstraintSyntaxError("Choice needs at least one option")
 
 
 @dataclass(frozen=True, slots=True)
-class Regex:
+class Regex(_Shaped):
     """A full match of `pattern`. `dialect`: "python" (as `re`) or "ecma" (as JSON Schema's `pattern`)."""
 
     pattern: str
@@ -107,7 +124,7 @@ def _json_text(value: Any, what: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Lark:
+class Lark(_Shaped):
     """A text that the Lark grammar derives from its start rule."""
 
     grammar: str
@@ -115,7 +132,7 @@ class Lark:
 
 
 @dataclass(frozen=True, slots=True)
-class Ebnf:
+class Ebnf(_Shaped):
     """A text that the EBNF grammar (the notation of llama.cpp's GBNF and SGLang's `ebnf`) derives from `root`."""
 
     grammar: str
@@ -123,24 +140,25 @@ class Ebnf:
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class Format(_Shaped):
     """A text in a named format: "json", "yaml", "csv", "sql", "python", "xml", "date", ... or a registered one."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
-    """The parts, one after the other."""
+class Sequence(_Shaped):
+    """The parts, one after the other: `Sequence("a", Regex("b+"))`."""
 
     parts: tuple[Spec | str, ...]
 
     def __init__(self, *parts: Spec | str) -> None:
         object.__setattr__(self, "parts", parts)
+        self.__post_init__()
 
 
 @dataclass(frozen=True, slots=True)
-class Repeat:
+class Repeat(_Shaped):
     """`part` at least `least` and at most `most` times (None: no bound), `separator` between."""
 
     part: Spec | str
@@ -150,7 +168,7 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(_Shaped):
     """`begin`, then a text of `content`, then `end`."""
 
     begin: str
@@ -159,7 +177,7 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True)
-class Tagged:
+class Tagged(_Shaped):
     """Free text; wherever `begin` of one of the tags is written, that tag's content and end must follow.
 
     at_least_one: the text holds at least one tag. stop_after_first: nothing follows the first tag.
@@ -169,9 +187,14 @@ class Tagged:
     at_least_one: bool = False
     stop_after_first: bool = False
 
+    def __post_init__(self) -> None:
+        if isinstance(self.tags, list):
+            object.__setattr__(self, "tags", tuple(self.tags))
+        _Shaped.__post_init__(self)
+
 
 @dataclass(frozen=True, slots=True)
-class UpTo:
+class UpTo(_Shaped):
     """The texts `x` for which `x + after` satisfies `inner`, and those texts with `after` written at their end.
 
     What a gen inside a constrained span may write when the program itself goes on with `after`: the model ends the gen
@@ -184,3 +207,30 @@ class UpTo:
 
 
 Spec: TypeAlias = Literal | Choice | Regex | JsonSchema | Lark | Ebnf | Format | Sequence | Repeat | Tagged | UpTo
+
+
+class _Shape(NamedTuple):
+    """What the values of a type are called, and which they are."""
+
+    name: str
+    fits: Callable[[Any], bool]
+
+
+def _is_part(value: object) -> bool:
+    return isinstance(value, (str, *get_args(Spec)))
+
+
+_SHAPES = {
+    "str": _Shape("a str", lambda value: isinstance(value, str)),
+    "int": _Shape("an int", lambda value: isinstance(value, int)),
+    "int | None": _Shape("an int or None", lambda value: value is None or isinstance(value, int)),
+    "Spec": _Shape("a constraint", lambda value: isinstance(value, get_args(Spec))),
+    "Spec | str": _Shape("a text or a constraint", _is_part),
+    "tuple[Spec | str, ...]": _Shape(
+        "texts and constraints", lambda value: isinstance(value, tuple) and all(map(_is_part, value))
+    ),
+    "tuple[Tag, ...]": _Shape(
+        "Tags", lambda value: isinstance(value, tuple) and all(isinstance(tag, Tag) for tag in value)
+    ),
+}
+"""By the annotation of a field; others are checked by the front ends."""
