@@ -245,6 +245,8 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(WORKLOADS))
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    if unknown := set(options.only.split(",")) - set(WORKLOADS):
+        parser.error(f"--only: no workload {', '.join(sorted(unknown))}; there are {', '.join(WORKLOADS)}")
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     if not (MODEL / "tokenizer.json").exists():
         make_model()
