@@ -2,7 +2,7 @@
 
 Comes in: a state, the bytes that led on from it, and where the tables say that they lead. Goes out: the state that
 knows. Bytes are gone through one by one only where a name or an item begins or ends; most tokens end at the first
-glance.
+glance. What began in a state that nobody was asked to remember stays unknown, which allows less.
 """
 
 from __future__ import annotations
@@ -81,7 +81,13 @@ class Memory:
     def _ended(self, source: Context, text: bytes, target: Context) -> int | None:
         """The context in the value of the member whose name has ended in `text`; None: not at a glance."""
         tape, frame, below = source.tape or b"", target.frame, self._contexts.entries[source.around]
-        if below.pending or below.recording or target.around != source.around or not isinstance(frame, ValueFrame):
+        if (
+            source.mark == NO_MARK
+            or below.pending
+            or below.recording
+            or target.around != source.around
+            or not isinstance(frame, ValueFrame)
+        ):
             return None
         if b"," in text or b"\\" in text or tape.endswith(b"\\"):
             return None
@@ -97,14 +103,15 @@ class Memory:
         tape = (source.tape or b"") + bytes((byte,))
         was_name = self._open_names[before & LOCAL_MASK]
         number = after >> 32
-        if was_name and not is_name and target.pending:
+        if was_name and not is_name and target.pending and source.mark != NO_MARK:
             name = loads('"' + tape[source.mark :].decode())
             number = self._known_name(number, name)
         elif is_name and not was_name:
             target = self._contexts[number]
             number = self._contexts.number(target.around, target.frame, len(tape))
         number = self._known_item(source, number, tape)
-        number = self._marked(number, len(tape) - 1)
+        if isinstance(source.frame, ArrayFrame):
+            number = self._marked(source, number, len(tape) - 1)
         target = self._contexts[number]
         number = self._contexts.on_tape(number, tape) if is_name or target.recording else target.bare
         return pack(number, after & LOCAL_MASK)
@@ -122,20 +129,20 @@ class Memory:
         inner = source
         while inner.around != target.around:
             inner = self._contexts[inner.around]
+        if inner.mark == NO_MARK:
+            return number
         text = tape[inner.mark :]
         if text[0] in _NUMBER_STARTS:  # a number ends only at the byte after it
             text = text[:-1]
         value = loads(text.decode(), "an item")
         return self._contexts.number(target.around, self._frames.with_item(target.frame, value), target.mark)
 
-    def _marked(self, number: int, place: int) -> int:
-        """The context with a mark at an item that has just begun, in the top frame or the one around it."""
-        target = self._contexts[number]
-        if not target.pending:
-            return number
-        if target.frame.records and target.mark == NO_MARK:
-            return self._contexts.number(target.around, target.frame, place)
-        below = self._marked(target.around, place)
-        if below == target.around:
-            return number
-        return self._contexts.number(below, target.frame, target.mark)
+    def _marked(self, array: Context, number: int, place: int) -> int:
+        """The context with a mark at an item of the array, if one has just begun: in the top frame, or around it."""
+        contexts, target = self._contexts, self._contexts[number]
+        if target.around == array.around:
+            return contexts.number(target.around, target.frame, place) if target.frame.records else number
+        below = contexts[target.around]
+        if below.around == array.around and below.frame.records:
+            return contexts.number(contexts.number(below.around, below.frame, place), target.frame, target.mark)
+        return number

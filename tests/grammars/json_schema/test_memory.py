@@ -6,6 +6,7 @@ import json
 import random
 from typing import Any
 
+import jsonschema
 import pytest
 
 from grammars import DEFAULT_LIMITS, JsonSchema, Vocabulary
@@ -54,3 +55,20 @@ def test_tokens_tell_what_their_bytes_tell(schema: Any) -> None:
                 compared += 1
                 assert told == state, (text, at)
     assert compared > 1000
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=str)
+def test_what_began_unseen_allows_less(schema: Any) -> None:
+    steps = Transitions(compile_schema(JsonSchema(schema, property_order="any")), BYTES, DEFAULT_LIMITS.memory_bytes)
+    rng, validator, accepted = random.Random(6), jsonschema.Draft202012Validator(schema), 0
+    for _ in range(400):
+        text = json.dumps(value(rng, 3), ensure_ascii=rng.random() < 0.5).encode()
+        unseen = rng.randrange(len(text))
+        state = steps.advance_text(steps.automaton.start, text[:unseen])
+        for byte in text[unseen:]:
+            after = DEAD if state == DEAD else steps.step(state, byte)
+            state = after if after == DEAD else steps.remember(state, bytes([byte]), after)
+        if state != DEAD and steps.is_accepting(state):
+            accepted += 1
+            assert validator.is_valid(json.loads(text)), text
+    assert accepted > 100
