@@ -18,7 +18,7 @@ _ON_THE_HEAP = 32 << 20
 
 def keep_freed_memory() -> None:
     """For this whole process, and from now on."""
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_ARENA_MAX, 1)
         mallopt(_TRIM_THRESHOLD, _KEPT)
