@@ -43,9 +43,21 @@ class PagedStep:
         return self._attention.attend(layer, query[0].transpose(0, 1), keys, values, sinks)[None]
 
     def attend_merged(
-        self, layer: AttentionLayer, qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
+        self,
+        layer: AttentionLayer,
+        qkv: torch.Tensor,
+        cos: torch.Tensor,
+        sin: torch.Tensor,
+        rows: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """See `runtime.model.dense_decoder.MergedAttention`."""
         keys, values = self._pool.keys[layer.index], self._pool.values[layer.index]
         query = self._backend.ops.rotate_and_write(qkv, cos, sin, self._slots, keys, values)
-        return self._attention.attend(layer, query, keys, values, None).flatten(1)
+        if rows is None:
+            return self._attention.attend(layer, query, keys, values, None).flatten(1)
+        if not len(rows):
+            return query[rows].flatten(1)
+        attention = self._attention.only(rows)
+        if attention is None:
+            return self._attention.attend(layer, query, keys, values, None).flatten(1)[rows]
+        return attention.attend(layer, query[rows], keys, values, None).flatten(1)

@@ -135,3 +135,7 @@ class Attention(Protocol):
         """query [rows, heads, key_dim], any strides; keys and values: the layer's pool, in which this step's own are
         already written. Returns [rows, heads, value_dim] in the query's dtype."""
         ...
+
+    def only(self, rows: torch.Tensor) -> Attention | None:
+        """The attention of these queries alone, int64 and rising, or None where it would be no less work."""
+        ...

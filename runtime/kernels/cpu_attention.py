@@ -82,6 +82,17 @@ class CpuAttention:
             add_sinks(total, sinks)
         return total[0].to(query.dtype, copy=True)
 
+    def only(self, rows: torch.Tensor) -> CpuAttention | None:
+        """The attention of some of the step's queries, if they are few: at most one a request."""
+        batch = self._batch
+        if batch.spans or self._alone or len(rows) > batch.num_requests:
+            return None
+        chosen = rows.numpy()
+        requests = np.searchsorted(batch.query_starts, chosen, side="right") - 1
+        tables = tuple(batch.page_tables[i] for i in requests)
+        starts = batch.new_positions[chosen]
+        return CpuAttention(RaggedBatch(starts, np.ones_like(starts), tables, batch.page_size), self._ops)
+
     def _nothing_yet(self, shape: tuple[int, int, int], dtype: torch.dtype) -> Part:
         if self._total is None or self._total[0].shape != shape:
             self._total = (torch.empty(shape, dtype=dtype), torch.empty(shape[:2], dtype=dtype))

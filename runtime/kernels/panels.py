@@ -71,7 +71,9 @@ def _block(rows: int, panels: int) -> Any:
             line_of_each = [builder.load(builder.gep(column, [loop.i]), align=4) for column in columns]
             if rows > 1:  # with one row, the processor itself sees in time what comes next
                 for column in columns:
-                    ask_for(builder, builder.gep(column, [builder.add(loop.i, INDEX(_LINES_AHEAD))]))
+                    soon, next_panel = INDEX(_LINES_AHEAD), builder.mul(apart, INDEX(panels))
+                    ask_for(builder, builder.gep(column, [builder.add(loop.i, soon)]), 1)
+                    ask_for(builder, builder.gep(column, [builder.add(loop.i, next_panel)]), 2)  # maybe from memory
             results: list[Any] = []
             for x_row in x_rows:
                 word = everywhere(builder, builder.gep(x_row, [loop.i]))

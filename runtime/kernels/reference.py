@@ -17,6 +17,9 @@ class ReferenceAttention:
         self._batch = batch
         self._dtype = dtype
 
+    def only(self, rows: torch.Tensor) -> None:
+        return None
+
     def attend(
         self,
         layer: AttentionLayer,

@@ -44,11 +44,11 @@ def everywhere(builder: Any, pointer: Any) -> Any:
     return builder.shuffle_vector(one, LINE(ir.Undefined), LINE([0] * LANES))
 
 
-def ask_for(builder: Any, pointer: Any) -> None:
-    """Prefetch what lies there; it need not exist."""
+def ask_for(builder: Any, pointer: Any, level: int) -> None:
+    """Prefetch what lies there into the cache of this level, 1 or 2; it need not exist."""
     kind = ir.FunctionType(ir.VoidType(), [pointer.type, WORD, WORD, WORD])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [pointer, WORD(0), WORD(3), WORD(1)])
+    builder.call(function, [pointer, WORD(0), WORD(4 - level), WORD(1)])
 
 
 class Loop:

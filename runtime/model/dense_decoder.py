@@ -67,9 +67,14 @@ class MergedAttention(Protocol):
     """Answers attention for merged projections."""
 
     def attend_merged(
-        self, layer: AttentionLayer, qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
+        self,
+        layer: AttentionLayer,
+        qkv: torch.Tensor,
+        cos: torch.Tensor,
+        sin: torch.Tensor,
+        rows: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """qkv [rows, (heads + 2 * kv_heads) * dim], not yet rotated -> [rows, heads * dim]."""
+        """qkv [T, (heads + 2 * kv_heads) * dim], not yet rotated -> [T, heads * dim]; or of these rows only, rising."""
         ...
 
 
@@ -163,9 +168,9 @@ class DenseDecoder:
         # Modules are called past their hooks: they have none, and a step makes more than a hundred such calls.
         for layer in self._layers:
             qkv = layer.qkv.forward(ops.rms_norm(x, layer.input_norm, epsilon))
-            attended = attention.attend_merged(layer.attention, qkv, cos, sin)
-            if layer is self._layers[-1] and len(rows) < x.shape[0]:  # of other tokens only keys and values are left
-                x, attended = x[rows], attended[rows]
+            last = layer is self._layers[-1] and len(rows) < x.shape[0]  # of other tokens only keys and values are left
+            attended = attention.attend_merged(layer.attention, qkv, cos, sin, rows if last else None)
+            x = x[rows] if last else x
             x = layer.output.forward(attended, x)
             x = layer.down.forward(layer.gate(ops.rms_norm(x, layer.post_norm, epsilon)), x)
         return ops.rms_norm(x, self._weights.final_norm, epsilon)

@@ -20,6 +20,7 @@ from runtime.config import EngineConfig
 from runtime.errors import ModelLoadError, UnsupportedModelError
 from runtime.kernels.contract import AttentionLayer
 from runtime.model import demo
+from runtime.model.allocator import keep_freed_memory
 from runtime.model.discovery import attach, discover, freeze_rope, model_class, use_paged_attention
 from runtime.model.vision.families import family_of
 from runtime.model.vision.processors import load_processor
@@ -78,6 +79,7 @@ def load(config: EngineConfig) -> LoadedModel:
 def _load(config: EngineConfig) -> LoadedModel:
     # torch then takes large tensors in huge pages (packed weights are read whole at every step); it looks once, early.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    keep_freed_memory()
     path = _model_path(config)
     hub = _hub(config)
     model_config = _read(config, path, "configuration", lambda: AutoConfig.from_pretrained(path, **hub))

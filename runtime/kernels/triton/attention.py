@@ -40,6 +40,9 @@ class TritonAttention:
         self._pages = pages
         self._page_size = page_size
 
+    def only(self, rows: torch.Tensor) -> None:
+        return None
+
     def attend(
         self,
         layer: AttentionLayer,

@@ -177,3 +177,19 @@ def test_few_queries_of_a_request_are_taken_one_by_one(monkeypatch: pytest.Monke
     assert [(block.begin, block.end) for block in plan.blocks] == [(3, 4 + FEW)]
     unchanged = RaggedBatch(np.array([0, 3]), np.array([FEW + 1, 1]), tables[:2], 1)
     assert spread(unchanged) is unchanged
+
+
+@given(batches(), st.integers(0, 99))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("options", [{}, {"sliding_window": 4}, {"num_kv_heads": 1}])
+def test_some_rows_alone_are_the_same_rows(options: dict[str, object], batch: RaggedBatch, seed: int) -> None:
+    layer = layer_of(options)
+    query, keys, values = tensors(layer, batch, torch.float64)
+    rng = np.random.default_rng(seed)
+    count = rng.integers(1, batch.num_requests + 1)
+    rows = torch.from_numpy(np.sort(rng.choice(len(query), count, replace=False)))
+    attention = CpuAttention(batch, CpuOps(torch.float64, compiled=False))
+    some = attention.only(rows)
+    assert some is not None
+    expected = attention.attend(layer, query, keys, values, None)[rows]
+    torch.testing.assert_close(some.attend(layer, query[rows], keys, values, None), expected)
