@@ -91,8 +91,7 @@ class Memory:
             return None
         if b"," in text or b"\\" in text or tape.endswith(b"\\"):
             return None
-        name = loads('"' + (tape[source.mark :] + text[: text.index(QUOTE) + 1]).decode())
-        return self._contexts.number(source.around, self._frames.with_name(frame, name))
+        return self._known_name(target, tape[source.mark :] + text[: text.index(QUOTE) + 1])
 
     def _one(self, before: int, byte: int, after: int) -> int:
         """The state after one byte, with what it tells."""
@@ -104,10 +103,8 @@ class Memory:
         was_name = self._open_names[before & LOCAL_MASK]
         number = after >> 32
         if was_name and not is_name and target.pending and source.mark != NO_MARK:
-            name = loads('"' + tape[source.mark :].decode())
-            number = self._known_name(number, name)
+            number = self._known_name(target, tape[source.mark :])
         elif is_name and not was_name:
-            target = self._contexts[number]
             number = self._contexts.number(target.around, target.frame, len(tape))
         number = self._known_item(source, number, tape)
         if isinstance(source.frame, ArrayFrame):
@@ -116,10 +113,10 @@ class Memory:
         number = self._contexts.on_tape(number, tape) if is_name or target.recording else target.bare
         return pack(number, after & LOCAL_MASK)
 
-    def _known_name(self, number: int, name: str) -> int:
-        target = self._contexts[number]
+    def _known_name(self, target: Context, written: bytes) -> int:
+        """The context in the value of a member, with its name, up to the closing quote."""
         assert isinstance(target.frame, ValueFrame)
-        return self._contexts.number(target.around, self._frames.with_name(target.frame, name))
+        return self._contexts.number(target.around, self._frames.with_name(target.frame, loads('"' + written.decode())))
 
     def _known_item(self, source: Context, number: int, tape: bytes) -> int:
         """If an item has just ended that is to be remembered, the context that knows it."""
