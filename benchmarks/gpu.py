@@ -60,7 +60,7 @@ from runtime.engine import Engine
 from runtime.execution.forward_batch import ForwardBatch
 from runtime.execution.model_runner import ModelRunner
 from runtime.execution.sampler import Sampler
-from runtime.kernels import attention_plan
+from runtime.kernels import attention_items
 from runtime.model.loader import LoadedModel
 from runtime.scheduler.batch import SampledTokens, ScheduledBatch, ScheduledRequest, TokenHistory
 
@@ -218,10 +218,10 @@ def measure_steps(bench: Bench, model: LoadedModel, runner: ModelRunner, roof: R
     bound = (2 * parameters * num * count + attention) / roof.flops
     results[f"prefill, {num} x {count}"] = ratio(bench.seconds(partial(runner.forward, batch), 5), bound)
     batch = step_of(scale, scale.sharing, scale.long + scale.page_size, shared=scale.long)
-    least, times = attention_plan.MIN_SAVED_TOKENS, {}
-    for name, attention_plan.MIN_SAVED_TOKENS in (("tree", 1), ("alone", 1 << 60)):
+    least, times = attention_items.MIN_SAVED_TOKENS, {}
+    for name, attention_items.MIN_SAVED_TOKENS in (("tree", 1), ("alone", 1 << 60)):
         times[name] = bench.seconds(partial(runner.forward, batch))
-    attention_plan.MIN_SAVED_TOKENS = least
+    attention_items.MIN_SAVED_TOKENS = least
     results[f"{scale.sharing} requests sharing {scale.long}"] = {
         "ms": times["tree"] * 1e3, "each alone_ms": times["alone"] * 1e3, "times": times["alone"] / times["tree"]
     }  # fmt: skip

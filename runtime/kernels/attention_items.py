@@ -31,6 +31,8 @@ from runtime.kernels.contract import AttentionLayer, RaggedBatch
 ITEM_FIELDS = 8
 NARROW_TILE = 16
 """The fewest rows that tensor cores take at once: the tile for decoding."""
+MIN_SAVED_TOKENS = 256
+"""What requests share is worth items of its own if these spare at least this many tokens from being read again."""
 MIN_SPLIT = 128
 """Keys in a split, at least: fewer are not worth a merge."""
 _EVERY_KEY = 1 << 30
@@ -202,7 +204,7 @@ def _spans(batch: RaggedBatch, shape: AttentionShape) -> _Spans:
     runs: list[SharedRun] = []
     own = first[batch.query_starts[:-1]]
     if shape.sliding_window is None and shape.chunk_size is None and batch.num_requests > 1:
-        runs, own = shared_runs(batch)
+        runs, own = shared_runs(batch, MIN_SAVED_TOKENS)
     rows = [np.arange(batch.query_starts[-1]), *(run.rows(batch) for run in runs)]
     lengths = np.array([len(r) for r in rows], dtype=np.int64)
     shared = np.array([(r.members[0], r.begin, r.end) for r in runs], dtype=np.int64).reshape(-1, 3)

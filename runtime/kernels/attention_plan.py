@@ -7,8 +7,8 @@ In comes a `RaggedBatch` and how far back its queries see; out goes an `Attentio
 
  - segments: runs of pages that several requests have in common (equal page ids at equal depth). All queries of those
    requests attend to a segment at once; nothing in it is masked. Segments form the tree of the batch, its root first.
- - the rest, each request's own: requests with one query are put together and padded; those with more are taken one by
-   one.
+ - the rest, each request's own: queries of requests with one or few are put together, each with keys of its own, and
+   padded; requests with more are a block each.
 
 The parts of one query are merged by their log-sum-exp (FlashAttention, section 3.1; "tree attention").
 """
@@ -23,14 +23,10 @@ from numpy.typing import NDArray
 
 from runtime.kernels.contract import RaggedBatch
 
-MIN_SAVED_TOKENS = 256
-"""A segment is worth its own product if it spares at least this many tokens from being read again."""
 MAX_PADDING = 1.5
-"""Requests with one query are padded together while the longest is at most this much longer than the shortest ..."""
+"""Queries are padded together while the longest's keys are at most this many times the shortest's ..."""
 SMALL_DECODE = 64
 """... or at most this many tokens."""
-FEW = 8
-"""So many queries of a request are taken one by one (forced tokens after a draw), more of them together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +54,7 @@ class SharedRun:
 
 @dataclass(frozen=True, slots=True)
 class DecodeGroup:
-    """Queries alone in a request. Row i sees slots[i, :lengths[i]] of slots [n, longest]; those after are padding."""
+    """Queries one by one. Row i sees slots[i, :lengths[i]] of slots [n, longest]; those after are padding."""
 
     rows: NDArray[np.int64]
     slots: NDArray[np.int64]
@@ -90,43 +86,34 @@ class AttentionPlan:
     blocks: list[Block] = field(default_factory=list)
 
 
-def spread(batch: RaggedBatch) -> RaggedBatch:
-    """The same rows, those of requests with few queries as requests of their own: they then share what is worth it."""
-    few = (batch.counts > 1) & (batch.counts <= FEW)
-    if batch.spans:
-        few &= np.array([not batch.spans_of(i) for i in range(batch.num_requests)])
-    if not few.any():
-        return batch
-    widths = np.where(few, batch.counts, 1)
-    requests = np.repeat(np.arange(batch.num_requests), widths)
-    offsets = np.arange(len(requests)) - np.repeat(np.cumsum(widths) - widths, widths)
-    return RaggedBatch(
-        starts=batch.starts[requests] + offsets,
-        counts=np.where(few, 1, batch.counts)[requests],
-        page_tables=tuple(batch.page_tables[i] for i in requests),
-        page_size=batch.page_size,
-        spans=tuple(batch.spans[i] for i in requests) if batch.spans else (),
-        over_windows=batch.over_windows,
-    )
+def plan_attention(
+    batch: RaggedBatch, sliding_window: int | None, chunk_size: int | None, min_saved: int
+) -> AttentionPlan:
+    """The plan for layers that see this far. A window that is longer than every request is the same as none.
 
-
-def plan_attention(batch: RaggedBatch, sliding_window: int | None, chunk_size: int | None) -> AttentionPlan:
-    """The plan for layers that see this far. A window that is longer than every request is the same as none."""
+    min_saved: how many tokens must be spared from being read again to make a segment or a block worth its own product.
+    """
     plan = AttentionPlan()
-    if sliding_window is None and chunk_size is None:
-        own = _share(batch, plan) if batch.num_requests > 1 else np.zeros(1, np.int64)
+    unlimited = sliding_window is None and chunk_size is None
+    if unlimited:
+        own = _share(batch, plan, min_saved)
     else:
         own = first_visible(batch.starts, sliding_window, chunk_size)
         if batch.over_windows:
             own = np.array([min([first, *(span[0] for span in batch.spans_of(i))]) for i, first in enumerate(own)])
-    single = batch.counts == 1
-    for members in _alike(np.flatnonzero(single), batch.kv_lengths - own):
-        plan.decodes.append(_decode_group(batch, members, own))
-    for i in np.flatnonzero(~single):
+    few = _few(batch, own, min_saved)
+    requests = np.repeat(np.arange(batch.num_requests), batch.counts)
+    first = own[requests]
+    if not unlimited:  # of several queries in a request, each sees as far back as its own position lets it
+        own_reach = first_visible(batch.new_positions, sliding_window, chunk_size)
+        first = np.where(batch.counts[requests] > 1, own_reach, first)
+    for rows in _alike(np.flatnonzero(few[requests]), batch.new_positions + 1 - first):
+        plan.decodes.append(_decode_group(batch, rows, requests[rows], first[rows]))
+    for i in np.flatnonzero(~few):
         begin, end = int(batch.query_starts[i]), int(batch.query_starts[i + 1])
-        first, last = int(own[i]), int(batch.kv_lengths[i])
-        slots, spans = batch.slots(int(i), first, last), batch.spans_of(int(i))
-        plan.blocks.append(Block(begin, end, int(batch.starts[i]), first, slots, spans, batch.over_windows))
+        first_key, last = int(own[i]), int(batch.kv_lengths[i])
+        slots, spans = batch.slots(int(i), first_key, last), batch.spans_of(int(i))
+        plan.blocks.append(Block(begin, end, int(batch.starts[i]), first_key, slots, spans, batch.over_windows))
     return plan
 
 
@@ -148,15 +135,24 @@ def first_visible(
     return first
 
 
-def _alike(members: NDArray[np.int64], lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Splits requests into runs of similar length, shortest first; in the batch's order if one run holds them all."""
-    if not len(members):
+def _few(batch: RaggedBatch, own: NDArray[np.int64], min_saved: int) -> NDArray[np.bool_]:
+    """Of each request, whether its queries are taken one by one: a block of them would not be worth it."""
+    counts = batch.counts
+    few: NDArray[np.bool_] = (counts - 1) * (batch.starts - own) + counts * (counts - 1) // 2 < min_saved
+    if batch.spans:
+        few &= (counts == 1) | np.array([not batch.spans_of(i) for i in range(batch.num_requests)])
+    return few
+
+
+def _alike(rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Splits rows into runs of similar length, shortest first; in the batch's order if one run holds them all."""
+    if not len(rows):
         return
-    own = lengths[members]
+    own = lengths[rows]
     if own.max() <= max(SMALL_DECODE, MAX_PADDING * own.min()):
-        yield members
+        yield rows
         return
-    order = members[np.argsort(own, kind="stable")]
+    order = rows[np.argsort(own, kind="stable")]
     begin = 0
     for i in range(1, len(order) + 1):
         if i == len(order) or lengths[order[i]] > max(SMALL_DECODE, MAX_PADDING * lengths[order[begin]]):
@@ -164,28 +160,34 @@ def _alike(members: NDArray[np.int64], lengths: NDArray[np.int64]) -> Iterator[N
             begin = i
 
 
-def _decode_group(batch: RaggedBatch, members: NDArray[np.int64], own: NDArray[np.int64]) -> DecodeGroup:
-    lengths = batch.kv_lengths[members] - own[members]
-    first, longest, size = own[members], int(lengths.max()), batch.page_size
+def _decode_group(
+    batch: RaggedBatch, rows: NDArray[np.int64], requests: NDArray[np.int64], first: NDArray[np.int64]
+) -> DecodeGroup:
+    """Of these rows, each of a request and with keys from `first` on."""
+    positions, size = batch.new_positions[rows], batch.page_size
+    lengths = positions + 1 - first
+    longest = int(lengths.max())
     if first[0] % size == 0 and (first == first[0]).all():
-        pages = batch.pages[members, first[0] // size : -(-(first[0] + longest) // size)]
-        slots = (pages[:, :, None] * size + np.arange(size)).reshape(len(members), -1)
+        pages = batch.pages[requests, first[0] // size : -(-(first[0] + longest) // size)]
+        slots = (pages[:, :, None] * size + np.arange(size)).reshape(len(rows), -1)
         slots = np.ascontiguousarray(slots[:, :longest])
     else:
-        positions = np.minimum(first[:, None] + np.arange(longest), batch.kv_lengths[members][:, None] - 1)
-        slots = batch.pages[members[:, None], positions // size] * size + positions % size
-    return DecodeGroup(batch.query_starts[members], slots, lengths)
+        keys = np.minimum(first[:, None] + np.arange(longest), positions[:, None])
+        slots = batch.pages[requests[:, None], keys // size] * size + keys % size
+    return DecodeGroup(rows, slots, lengths)
 
 
-def _share(batch: RaggedBatch, plan: AttentionPlan) -> NDArray[np.int64]:
+def _share(batch: RaggedBatch, plan: AttentionPlan, min_saved: int) -> NDArray[np.int64]:
     """Adds the segments worth having; returns, for each request, the position where its own part begins."""
-    runs, own = shared_runs(batch)
+    runs, own = shared_runs(batch, min_saved)
     plan.segments.extend(Segment(run.rows(batch), batch.slots(run.members[0], run.begin, run.end)) for run in runs)
     return own
 
 
-def shared_runs(batch: RaggedBatch) -> tuple[list[SharedRun], NDArray[np.int64]]:
-    """Runs of pages worth reading once for all their members; and for each request, where its own part begins."""
+def shared_runs(batch: RaggedBatch, min_saved: int) -> tuple[list[SharedRun], NDArray[np.int64]]:
+    """Runs of pages worth reading once for all their members: those that spare at least `min_saved` tokens from being
+    read again. And for each request, where its own part begins.
+    """
     shareable = batch.starts // batch.page_size
     own = np.zeros(batch.num_requests, dtype=np.int64)
     runs: list[SharedRun] = []
@@ -205,7 +207,7 @@ def shared_runs(batch: RaggedBatch) -> tuple[list[SharedRun], NDArray[np.int64]]
         if end - begin < 2:
             continue
         least = min(common[begin : end - 1])
-        if (end - begin - 1) * (least - depth) * batch.page_size >= MIN_SAVED_TOKENS:
+        if (end - begin - 1) * (least - depth) * batch.page_size >= min_saved:
             members = order[begin:end]
             runs.append(SharedRun(members, depth * batch.page_size, least * batch.page_size))
             own[members] = least * batch.page_size

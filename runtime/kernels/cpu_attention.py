@@ -8,7 +8,6 @@ sees, and are made once a step for each such reach.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,6 @@ from runtime.kernels.attention_plan import (
     Segment,
     limits_nothing,
     plan_attention,
-    spread,
 )
 from runtime.kernels.contract import AttentionLayer, RaggedBatch
 from runtime.kernels.cpu_ops import CpuOps
@@ -44,6 +42,10 @@ Reach = tuple[int | None, int | None]
 """Sliding window and chunk size of a layer."""
 EVERYTHING: Reach = (1 << 40, None)
 """Sees as far as no limit does; but what has a limit is not cut into segments."""
+MIN_SAVED_BYTES = 1 << 20
+"""A segment or a block is worth its calls, and a merge, if it spares a layer at least so many bytes of keys and values
+from being read again.
+"""
 
 
 class CpuAttention:
@@ -51,10 +53,10 @@ class CpuAttention:
 
     def __init__(self, batch: RaggedBatch, ops: CpuOps, alone: bool = False) -> None:
         """alone: each row's bits depend on its own keys only; every request must have one row then."""
-        self._batch = spread(batch)
+        self._batch = batch
         self._ops = ops
         self._alone = alone
-        self._plans: dict[Reach, _Plan] = {}
+        self._plans: dict[tuple[Reach, int], _Plan] = {}
         self._total: Part | None = None
         """Where parts are merged, kept from layer to layer: fresh memory would have to be cleared by the system."""
 
@@ -66,21 +68,25 @@ class CpuAttention:
         values: torch.Tensor,
         sinks: torch.Tensor | None,
     ) -> torch.Tensor:
-        plan = self._plan((layer.sliding_window, layer.chunk_size))
+        token_bytes = layer.num_kv_heads * (layer.key_dim + layer.value_dim) * keys.itemsize
+        plan = self._plan((layer.sliding_window, layer.chunk_size), -(-MIN_SAVED_BYTES // token_bytes))
         if plan.whole is not None and sinks is None:
             return plan.whole.attend(layer, query, keys, values)[0].to(query.dtype)
         shape = (query.shape[0], layer.num_heads, layer.value_dim)
-        if not plan.merges and sinks is None:
-            out = query.new_empty(shape)
-            for piece in plan.pieces:
-                out[piece.rows] = piece.attend(layer, query[piece.rows], keys, values)[0].to(out.dtype)
+        merges = bool(plan.more) or sinks is not None
+        out, lse = self._memory(shape, score_dtype(query.dtype)) if merges else (query.new_empty(shape), None)
+        for piece in plan.own:
+            part, part_lse = piece.attend(layer, query[piece.rows], keys, values)
+            out[piece.rows] = part.to(out.dtype)
+            if lse is not None:
+                lse[piece.rows] = part_lse.to(lse.dtype)
+        if lse is None:
             return out
-        total = self._nothing_yet(shape, score_dtype(query.dtype))
-        for piece in plan.pieces:
-            self._merge(total, piece.rows, piece.attend(layer, query[piece.rows], keys, values))
+        for piece in plan.more:
+            self._merge((out, lse), piece.rows, piece.attend(layer, query[piece.rows], keys, values))
         if sinks is not None:
-            add_sinks(total, sinks)
-        return total[0].to(query.dtype, copy=True)
+            add_sinks((out, lse), sinks)
+        return out.to(query.dtype, copy=True)
 
     def only(self, rows: torch.Tensor) -> CpuAttention | None:
         """The attention of some of the step's queries, if they are few: at most one a request."""
@@ -93,11 +99,10 @@ class CpuAttention:
         starts = batch.new_positions[chosen]
         return CpuAttention(RaggedBatch(starts, np.ones_like(starts), tables, batch.page_size), self._ops)
 
-    def _nothing_yet(self, shape: tuple[int, int, int], dtype: torch.dtype) -> Part:
+    def _memory(self, shape: tuple[int, int, int], dtype: torch.dtype) -> Part:
         if self._total is None or self._total[0].shape != shape:
             self._total = (torch.empty(shape, dtype=dtype), torch.empty(shape[:2], dtype=dtype))
-        out, lse = self._total
-        return out.zero_(), lse.fill_(float("-inf"))
+        return self._total
 
     def _merge(self, total: Part, rows: Index, part: Part) -> None:
         if self._ops.merges(total[0]):
@@ -105,36 +110,47 @@ class CpuAttention:
         else:
             merge(total, rows, part)
 
-    def _plan(self, reach: Reach) -> _Plan:
-        plan = self._plans.get(reach)
+    def _plan(self, reach: Reach, min_saved: int) -> _Plan:
+        plan = self._plans.get((reach, min_saved))
         if plan is None:
             if reach != (None, None) and limits_nothing(self._batch, *reach):
-                plan = self._plan((None, None))
+                plan = self._plan((None, None), min_saved)
             else:
                 limits = EVERYTHING if self._alone and reach == (None, None) else reach
-                pieces = plan_attention(self._batch, *limits)
+                pieces = plan_attention(self._batch, *limits, min_saved)
                 plan = _Plan(pieces, reach, int(self._batch.query_starts[-1]), self._ops, self._alone)
-            self._plans[reach] = plan
+            self._plans[reach, min_saved] = plan
         return plan
 
 
 class _Plan:
     """An `AttentionPlan` with its indices as torch takes them.
 
-    whole:  the only piece, if it has all rows in order.
-    merges: whether some row has keys in more than one piece.
+    own:   pieces that hold each row once, each with keys of that row's own.
+    more:  pieces with further keys of rows, to be merged with what these got from their own.
+    whole: the only piece, if it has all rows in order.
     """
 
     def __init__(self, plan: AttentionPlan, reach: Reach, num_rows: int, ops: CpuOps, alone: bool) -> None:
-        self.pieces: list[_Shared | _Padded | _Causal | _Masked] = [_Shared.of(s, ops) for s in plan.segments]
-        self.pieces.extend(_Padded.of(d, ops, alone) for d in plan.decodes)
-        if reach == (None, None):
-            self.pieces.extend(piece for block in plan.blocks for piece in _pieces_of(block, ops))
-        else:
-            self.pieces.extend(_Masked.of(block, reach) for block in plan.blocks)
-        rows_in_pieces = sum(piece.num_rows for piece in self.pieces)
-        self.merges = rows_in_pieces != num_rows
-        self.whole = self.pieces[0] if len(self.pieces) == 1 and self.pieces[0].rows == slice(0, num_rows) else None
+        self.own: list[_Padded | _Causal | _Masked] = [_Padded.of(group, ops, alone) for group in plan.decodes]
+        self.more = [_Shared.of(segment, ops) for segment in plan.segments]
+        for block in plan.blocks:
+            if reach != (None, None):
+                self.own.append(_Masked.of(block, reach))
+            elif not block.spans:
+                self.own.append(_Causal.of(block, ops))
+            else:
+                self._add_spans(block, ops)
+        alone_here = len(self.own) == 1 and not self.more and self.own[0].rows == slice(0, num_rows)
+        self.whole = self.own[0] if alone_here else None
+
+    def _add_spans(self, block: Block, ops: CpuOps) -> None:
+        """Where images see each other, what is cached and what is new are apart."""
+        cached = block.start - block.first_key
+        if cached:
+            self.more.append(_Shared.of(Segment(np.arange(block.begin, block.end), block.slots[:cached]), ops))
+        new = dataclasses.replace(block, first_key=block.start, slots=block.slots[cached:])
+        self.own.append(_Masked.of(new, (None, None)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +176,7 @@ class _Shared:
 
 @dataclass(frozen=True, slots=True)
 class _Padded:
-    """Rows alone in their request, each with slots of its own. alone: no product has rows of several requests."""
+    """Rows with slots of their own each. alone: no product has several rows."""
 
     rows: Index
     num_rows: int
@@ -250,18 +266,6 @@ class _Masked:
 
     def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
         return attend_masked(layer, query, _take(keys, self.slots), _take(values, self.slots), self.mask)
-
-
-def _pieces_of(block: Block, ops: CpuOps) -> Iterator[_Shared | _Causal | _Masked]:
-    """Of a request's own keys. Where images see each other, what is cached and what is new are apart."""
-    if not block.spans:
-        yield _Causal.of(block, ops)
-        return
-    cached = block.start - block.first_key
-    if cached:
-        yield _Shared.of(Segment(np.arange(block.begin, block.end), block.slots[:cached]), ops)
-    new = dataclasses.replace(block, first_key=block.start, slots=block.slots[cached:])
-    yield _Masked.of(new, (None, None))
 
 
 def _index(numbers: NDArray[np.int64]) -> Index:

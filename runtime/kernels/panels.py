@@ -92,7 +92,8 @@ def _block(rows: int, panels: int) -> Any:
     return _intrinsic(declare)
 
 
-twelve_rows, _eight_rows, _four_rows, _one_row = (_block(ROWS_AT_ONCE, 2), _block(8, 2), _block(4, 2), _block(1, 1))
+twelve_rows, _ten_rows, _eight_rows, _six_rows, _four_rows = (_block(rows, 2) for rows in (ROWS_AT_ONCE, 10, 8, 6, 4))
+_one_row = _block(1, 1)
 
 
 @_compiled
@@ -120,8 +121,12 @@ def multiply(x: Any, panels: Any, bias: Any, residual: Any, gated: bool, out: An
                 begin = max(0, min(row, last - together))  # before `row`, what is done already: it costs less than few
                 if together == ROWS_AT_ONCE:
                     twelve_rows(x, begin * width, width, panels, at, lines, lines, sums, 0, _COLUMNS)
+                elif together == 10:
+                    _ten_rows(x, begin * width, width, panels, at, lines, lines, sums, 0, _COLUMNS)
                 elif together == 8:
                     _eight_rows(x, begin * width, width, panels, at, lines, lines, sums, 0, _COLUMNS)
+                elif together == 6:
+                    _six_rows(x, begin * width, width, panels, at, lines, lines, sums, 0, _COLUMNS)
                 else:
                     _four_rows(x, begin * width, width, panels, at, lines, lines, sums, 0, _COLUMNS)
                 end = min(begin + together, last)
@@ -132,10 +137,9 @@ def multiply(x: Any, panels: Any, bias: Any, residual: Any, gated: bool, out: An
 
 @_compiled
 def _together(rows: int) -> int:
-    """How many rows to do at once, where so many are left."""
-    if rows > 8:
-        return ROWS_AT_ONCE
-    return 8 if rows > 4 else 4
+    """How many rows to do at once, where so many are left: all take about as many, an even number."""
+    times = (rows + ROWS_AT_ONCE - 1) // ROWS_AT_ONCE
+    return max(4, (rows + 2 * times - 1) // (2 * times) * 2)
 
 
 @_compiled

@@ -16,7 +16,7 @@ from runtime.api import GenerateRequest, SamplingParams
 from runtime.config import EngineConfig
 from runtime.engine import Engine
 from runtime.execution.model_runner import ModelRunner
-from runtime.kernels import attention_plan
+from runtime.kernels import attention_items
 from runtime.model.loader import load
 from tests.runtime.execution.ahead_cases import check_nothing_waits
 from tests.runtime.execution.stepping import Hand
@@ -44,7 +44,7 @@ def tokens_of(path: str, device: str, **settings: Any) -> list[tuple[int, ...]]:
 def test_the_tokens_of_the_cpu(
     family: str, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attention_plan, "MIN_SAVED_TOKENS", 1)
+    monkeypatch.setattr(attention_items, "MIN_SAVED_TOKENS", 1)
     path = tiny_model(family, tmp_path)
     assert tokens_of(path, "cuda", **settings) == tokens_of(path, "cpu")
 

@@ -10,7 +10,7 @@ import torch
 
 pytest.importorskip("triton", reason="triton is for Linux")
 
-from runtime.kernels import attention_items, attention_plan
+from runtime.kernels import attention_items
 from tests.runtime.kernels.attention_cases import Case, check
 from tests.runtime.kernels.layer_cases import check_gate, check_norm, check_rotary, check_write
 from tests.runtime.kernels.sampler_cases import check_against_the_cpu
@@ -58,7 +58,7 @@ def test_spans_of_images(over_windows: bool) -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_random_steps(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention_plan, "MIN_SAVED_TOKENS", 1)
+    monkeypatch.setattr(attention_items, "MIN_SAVED_TOKENS", 1)
     monkeypatch.setattr(attention_items, "MIN_SPLIT", 32)
     rng = random.Random(seed)
     new = [1] if rng.random() < 0.4 else [1, 1, 2, 9, 150]

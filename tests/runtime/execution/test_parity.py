@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from runtime.config import EngineConfig
 from runtime.execution import backends
 from runtime.execution.model_runner import ModelRunner
-from runtime.kernels import attention_plan
+from runtime.kernels import cpu_attention
 from runtime.kernels.cpu_ops import CpuOps
 from runtime.model.loader import load
 from tests.runtime.execution.stepping import Hand, HandRequest
@@ -32,7 +32,7 @@ def model_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @pytest.mark.parametrize("page_size", [1, 16])
 def test_ragged_steps_equal_the_full_forward(model_path: str, page_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention_plan, "MIN_SAVED_TOKENS", 1)  # every shared page becomes a segment
+    monkeypatch.setattr(cpu_attention, "MIN_SAVED_BYTES", 1)  # every shared page becomes a segment
     config = EngineConfig(model_path=model_path, page_size=page_size, kv_cache_bytes=KV_BYTES, dtype="float32")
     hand = Hand(ModelRunner(load(config), config))
     torch.manual_seed(1)
@@ -55,7 +55,7 @@ def test_fused_decoders(family: str, compiled: bool, tmp_path: Path, monkeypatch
     """With heads as wide as the compiled kernels want; the last requests are decoded alone, which is a path of its
     own.
     """
-    monkeypatch.setattr(attention_plan, "MIN_SAVED_TOKENS", 1)
+    monkeypatch.setattr(cpu_attention, "MIN_SAVED_BYTES", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(backends, "LOADED_WITHIN", None)
     if not compiled:

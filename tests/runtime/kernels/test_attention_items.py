@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.kernels import attention_items, attention_plan
+from runtime.kernels import attention_items
 from runtime.kernels.attention_items import NARROW_TILE, AttentionShape, cut_attention, page_starts
 from runtime.kernels.contract import RaggedBatch
 from runtime.kernels.reference import visible
@@ -16,7 +16,7 @@ from tests.runtime.kernels.test_cpu_attention import batches
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention_plan, "MIN_SAVED_TOKENS", 1)
+    monkeypatch.setattr(attention_items, "MIN_SAVED_TOKENS", 1)
     monkeypatch.setattr(attention_items, "MIN_SPLIT", 4)
 
 

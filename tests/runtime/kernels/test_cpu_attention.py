@@ -8,8 +8,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.kernels import attention_plan
-from runtime.kernels.attention_plan import FEW, plan_attention, spread
+from runtime.kernels import attention_plan, cpu_attention
+from runtime.kernels.attention_plan import plan_attention
 from runtime.kernels.contract import AttentionLayer, RaggedBatch
 from runtime.kernels.cpu_attention import CpuAttention
 from runtime.kernels.cpu_ops import CpuOps
@@ -73,9 +73,10 @@ def tensors(layer: AttentionLayer, batch: RaggedBatch, dtype: torch.dtype) -> tu
     return query.to(dtype), keys.to(dtype), values.to(dtype)
 
 
-@pytest.fixture(autouse=True)
-def every_shared_page_is_a_segment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention_plan, "MIN_SAVED_TOKENS", 1)
+@pytest.fixture(autouse=True, params=[1, 4096], ids=["all in common", "much in common"])
+def what_is_worth_a_product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes: with 1, every shared page is a segment, and all queries of a request are a block."""
+    monkeypatch.setattr(cpu_attention, "MIN_SAVED_BYTES", request.param)
     monkeypatch.setattr(attention_plan, "SMALL_DECODE", 4)
 
 
@@ -132,11 +133,16 @@ def test_compiled_kernels(compiled: CpuOps, options: dict[str, object], batch: R
 
 
 @settings(max_examples=150, deadline=None)
-@given(batch=batches(), window=st.sampled_from([None, 4]), chunk=st.sampled_from([None, 8]), spreads=st.booleans())
+@given(
+    batch=batches(),
+    window=st.sampled_from([None, 4]),
+    chunk=st.sampled_from([None, 8]),
+    min_saved=st.sampled_from([1, 20, 200]),
+)
 def test_a_plan_gives_each_row_each_of_its_keys_once(
-    batch: RaggedBatch, window: int | None, chunk: int | None, spreads: bool
+    batch: RaggedBatch, window: int | None, chunk: int | None, min_saved: int
 ) -> None:
-    plan = plan_attention(spread(batch) if spreads else batch, window, chunk)
+    plan = plan_attention(batch, window, chunk, min_saved)
     seen: list[list[int]] = [[] for _ in range(int(batch.query_starts[-1]))]
     for segment in plan.segments:
         for row in segment.rows:
@@ -160,23 +166,18 @@ def test_a_tree_becomes_its_segments() -> None:
     trunk, left = np.arange(20, dtype=np.int32), np.arange(20, 40, dtype=np.int32)
     tables = [np.concatenate([trunk, left, [50 + i]]) if i < 2 else np.concatenate([trunk, [50 + i]]) for i in range(4)]
     batch = RaggedBatch(np.array([40, 40, 20, 20]), np.ones(4, np.int64), tuple(t.astype(np.int32) for t in tables), 1)
-    plan = plan_attention(batch, None, None)
+    plan = plan_attention(batch, None, None, min_saved=1)
     assert [(s.rows.tolist(), len(s.slots)) for s in plan.segments] == [([0, 1, 2, 3], 20), ([0, 1], 20)]
     assert [d.lengths.tolist() for d in plan.decodes] == [[1, 1, 1, 1]]
 
 
-def test_few_queries_of_a_request_are_taken_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention_plan, "MIN_SAVED_TOKENS", 256)
-    tables = tuple(np.arange(10 * i, 10 * i + 10, dtype=np.int32) for i in range(3))
-    batch = RaggedBatch(np.array([5, 0, 7]), np.array([3, FEW + 1, 1]), tables, 1)
-    spreaded = spread(batch)
-    assert spreaded.starts.tolist() == [5, 6, 7, 0, 7] and spreaded.counts.tolist() == [1, 1, 1, FEW + 1, 1]
-    assert spreaded.query_starts[-1] == batch.query_starts[-1]
-    plan = plan_attention(spreaded, None, None)
+def test_few_queries_of_a_request_are_taken_one_by_one() -> None:
+    tables = tuple(np.arange(60 * i, 60 * i + 60, dtype=np.int32) for i in range(4))
+    batch = RaggedBatch(np.array([5, 0, 7, 50]), np.array([3, 9, 1, 2]), tables, 1)
+    plan = plan_attention(batch, None, None, min_saved=36)  # as many as nine queries without a past read again
+    assert [group.rows.tolist() for group in plan.decodes] == [[0, 1, 2, 12]]
     assert [group.lengths.tolist() for group in plan.decodes] == [[6, 7, 8, 8]]
-    assert [(block.begin, block.end) for block in plan.blocks] == [(3, 4 + FEW)]
-    unchanged = RaggedBatch(np.array([0, 3]), np.array([FEW + 1, 1]), tables[:2], 1)
-    assert spread(unchanged) is unchanged
+    assert [(block.begin, block.end) for block in plan.blocks] == [(3, 12), (13, 15)]
 
 
 @given(batches(), st.integers(0, 99))

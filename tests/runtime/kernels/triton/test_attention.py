@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from runtime.kernels import attention_items, attention_plan
+from runtime.kernels import attention_items
 from runtime.kernels.triton.attend import head_parts
 from tests.runtime.kernels.attention_cases import Case, check
 
@@ -34,7 +34,7 @@ LAYERS: list[dict[str, Any]] = [
 @pytest.fixture(autouse=True)
 def every_shared_page_is_a_segment(monkeypatch: pytest.MonkeyPatch) -> None:
     """And ranges of keys are cut where they would not be worth it."""
-    monkeypatch.setattr(attention_plan, "MIN_SAVED_TOKENS", 1)
+    monkeypatch.setattr(attention_items, "MIN_SAVED_TOKENS", 1)
     monkeypatch.setattr(attention_items, "MIN_SPLIT", 16)
 
 

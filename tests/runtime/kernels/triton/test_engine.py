@@ -21,7 +21,7 @@ from runtime.engine import Engine
 from runtime.errors import RequestError
 from runtime.execution.cuda_graphs import Run
 from runtime.execution.model_runner import ModelRunner
-from runtime.kernels import attention_items, attention_plan
+from runtime.kernels import attention_items
 from runtime.model.loader import load
 from runtime.scheduler.batch import ScheduledBatch
 from tests.runtime.execution.ahead_cases import check_nothing_waits
@@ -36,7 +36,7 @@ OTHERS = ("llama", "gemma2", "gpt_oss", "deepseek_v3", "gpt2", "qwen3", "mixtral
 
 @pytest.fixture(autouse=True)
 def every_shared_page_is_a_segment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention_plan, "MIN_SAVED_TOKENS", 1)
+    monkeypatch.setattr(attention_items, "MIN_SAVED_TOKENS", 1)
     monkeypatch.setattr(attention_items, "MIN_SPLIT", 16)
 
 
