@@ -13,11 +13,12 @@ from runtime import collector
 @pytest.fixture(autouse=True)
 def nothing_frozen() -> Iterator[None]:
     """Engines of other tests may be alive in this process."""
-    engines, frozen = collector._engines, gc.get_freeze_count()
-    collector._engines = 0
+    engines, here, frozen = collector._engines, collector._frozen_here, gc.get_freeze_count()
+    collector._engines, collector._frozen_here = 0, False
     gc.unfreeze()
     yield
-    collector._engines = engines
+    gc.unfreeze()
+    collector._engines, collector._frozen_here = engines, here
     if frozen:
         gc.freeze()
 
@@ -29,6 +30,18 @@ def test_what_was_there_is_left_alone_until_the_last_engine_ends() -> None:
     collector.leave_alone()
     collector.take_up()
     assert gc.get_freeze_count() == pytest.approx(frozen, rel=0.01)
+    collector.take_up()
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_libraries_make_is_left_alone_at_once() -> None:
+    with collector.paused():
+        assert not gc.isenabled()
+        made: list[list[object]] = [[] for _ in range(1000)]
+    assert gc.isenabled()
+    tracked = {id(found) for found in gc.get_objects()}
+    assert not any(id(one) in tracked for one in made)
+    collector.leave_alone()
     collector.take_up()
     assert gc.get_freeze_count() == 0
 
