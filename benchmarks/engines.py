@@ -1,7 +1,8 @@
 """This engine beside others on a CPU: one stream, a batch, a shared prefix, JSON under schemas.
 
     python -m benchmarks.engines [--rounds 3] [--threads 1] [--only W1,W2,W3,W4] [--tiny]
-                                 [--engines sgl-lite,transformers,vllm] [--vllm-python PATH]
+                                 [--engines sgl-lite,transformers,vllm,llama.cpp] [--vllm-python PATH]
+                                 [--llamacpp-python PATH]
 
     W1  one stream: prompt 64, output 128
     W2  32 requests, prompts of 128 of their own, output 64
@@ -13,8 +14,9 @@
 A model of 134.5 million random parameters (30 layers, 576 wide, 9 query and 3 KV heads), or with --tiny one of 5
 million, bf16, greedy, the end of text ignored. The model and its tokenizer are made on the first run, below the user's
 cache folder. Engines take turns, each in a process of its own; times are CPU seconds of that process, medians over
-the rounds. "start" is the first token after the process began. vLLM's CPU build lives in an environment of its own,
-which `--vllm-python` names. Writes benchmarks/results/engines.json, or with --tiny engines_tiny.json.
+the rounds. "start" is the first token after the process began. vLLM's CPU build and llama.cpp live in environments of
+their own, which `--vllm-python` and `--llamacpp-python` name. Writes benchmarks/results/engines.json, or with --tiny
+engines_tiny.json.
 """
 
 from __future__ import annotations
@@ -288,6 +290,10 @@ def work(options: argparse.Namespace) -> None:
     name, round_ = options.worker[0], int(options.worker[1])
     path = TINY if options.tiny else MODEL
     made: dict[str, Callable[[Path, int], Any]] = {"sgl-lite": Ours, "transformers": Transformers, "vllm": Vllm}
+    if name == "llama.cpp":
+        from benchmarks.llamacpp import LlamaCpp
+
+        made[name] = LlamaCpp
     engine = made[name](path, options.threads)
     vocab = int(SHAPES[path]["vocab_size"])
     engine.run([ids(0, round_, count=16, vocab=vocab)], [1])
@@ -312,6 +318,7 @@ def main() -> None:
     parser.add_argument("--engines", default="sgl-lite,transformers")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--vllm-python", help="the interpreter that has vLLM")
+    parser.add_argument("--llamacpp-python", help="the interpreter that has llama-cpp-python and gguf")
     parser.add_argument("--worker", nargs=2, metavar=("ENGINE", "ROUND"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -320,11 +327,13 @@ def main() -> None:
     if not (path / "tokenizer.json").exists():
         make_model(path)
     found: dict[str, list[dict[str, Row]]] = {name: [] for name in options.engines.split(",")}
+    pythons = {"vllm": options.vllm_python, "llama.cpp": options.llamacpp_python}
+    if "llama.cpp" in found:
+        subprocess.run([pythons["llama.cpp"], "-m", "benchmarks.llamacpp", str(path)], check=True)
     for round_ in range(options.rounds):
         for name in found:
-            python = options.vllm_python if name == "vllm" else sys.executable
-            command = [python, "-m", "benchmarks.engines", "--worker", name, str(round_), "--only", options.only]
-            command += ["--threads", str(options.threads)] + ["--tiny"] * options.tiny
+            command = [pythons.get(name, sys.executable), "-m", "benchmarks.engines", "--worker", name, str(round_)]
+            command += ["--only", options.only, "--threads", str(options.threads)] + ["--tiny"] * options.tiny
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=_environment())
             found[name].append(json.loads(done.stdout.splitlines()[-1]))
             print(name, done.stdout.splitlines()[-1], flush=True)

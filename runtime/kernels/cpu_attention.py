@@ -82,8 +82,8 @@ class CpuAttention:
                 lse[piece.rows] = part_lse.to(lse.dtype)
         if lse is None:
             return out
-        for piece in plan.more:
-            self._merge((out, lse), piece.rows, piece.attend(layer, query[piece.rows], keys, values))
+        for shared in plan.more:
+            self._merge((out, lse), shared.rows, shared.attend(layer, query[shared.rows], keys, values))
         if sinks is not None:
             add_sinks((out, lse), sinks)
         return out.to(query.dtype, copy=True)
