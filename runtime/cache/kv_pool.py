@@ -6,6 +6,7 @@ does not know which slots are in use, nor by whom: that is the page allocator's.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import torch
@@ -14,11 +15,8 @@ from runtime.errors import RequestError
 from runtime.kernels import huge_pages
 from runtime.kernels.contract import AttentionLayer
 
-_TOUCHED_AT_START = 512 << 20
-"""Bytes of a tensor up to which memory is taken at once; above, as it is used, so that a large pool costs nothing
-unused.
-"""
-_SYSTEM_PAGE = 4096
+_POPULATED = 1 << 30
+"""Bytes up to which memory is taken at once; above, as it is used, so that a large pool costs nothing unused."""
 
 
 class KVPool:
@@ -43,14 +41,26 @@ class KVPool:
         places = _places(layers)
         self.keys = _per_layer([(slots, layer.num_kv_heads, layer.key_dim) for layer in places], dtype, device)
         self.values = _per_layer([(slots, layer.num_kv_heads, layer.value_dim) for layer in places], dtype, device)
+        self._populated = device.type != "cpu" or self.num_bytes > _POPULATED
 
     def stacked(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values of all layers as [layers, slots, kv_heads, dim]. Only where all layers have one shape."""
         return _stack_of(self.keys), _stack_of(self.values)
 
+    def populate(self) -> None:
+        """Have a thread take the pool's memory from the system, so that steps need not wait for it. Not again if it was
+        done before."""
+        if not self._populated:
+            self._populated = True
+            threading.Thread(target=self._populate, name="sgl-lite-pool", daemon=True).start()
+
     @property
     def num_bytes(self) -> int:
         return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
+
+    def _populate(self) -> None:
+        for tensor in (*self.keys, *self.values):
+            huge_pages.populate(tensor)
 
 
 def _stack_of(views: list[torch.Tensor]) -> torch.Tensor:
@@ -90,8 +100,5 @@ def pages_in(num_bytes: int, layers: Sequence[AttentionLayer], page_size: int, d
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     if device.type == "cpu":
-        pool = huge_pages.zeros(shape, dtype)
-        if pool.nbytes <= _TOUCHED_AT_START:
-            pool.view(-1)[:: _SYSTEM_PAGE // dtype.itemsize] = 0
-        return pool
+        return huge_pages.zeros(shape, dtype)
     return torch.zeros(shape, dtype=dtype, device=device)

@@ -61,7 +61,9 @@ class ModelRunner:
         self._use_device()
         if drawn is not None and self.backend.name == "cpu":
             batch, drawn = batch.with_tokens(drawn.cpu().numpy()), None
-        return forward_in_halves(self._forward, batch, drawn)
+        logits = forward_in_halves(self._forward, batch, drawn)
+        self.pool.populate()  # only now: the first token need not wait for it
+        return logits
 
     def _use_device(self) -> None:
         """Kernels are launched on the thread's current GPU; the thread that serves is not the one that loads."""

@@ -6,6 +6,7 @@ slow to be touched for the first time.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 from contextlib import suppress
@@ -14,6 +15,9 @@ import torch
 
 _WORTH_IT = 4 << 20
 """Bytes below which ordinary memory is as good."""
+_POPULATE_WRITE = 23
+"""MADV_POPULATE_WRITE, of Linux 5.14 and later."""
+_AT_ONCE = 4 << 20
 
 
 def zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
@@ -25,3 +29,18 @@ def zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     with suppress(OSError):  # a system without huge pages: the memory is as good, only slower
         memory.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(memory, dtype=dtype).view(shape)
+
+
+def populate(tensor: torch.Tensor) -> None:
+    """Take a tensor's memory from the system now, without changing what is in it; other threads may use it meanwhile.
+
+    Where the system cannot do that, memory is still taken when it is first touched.
+    """
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return
+    madvise = ctypes.CDLL(None).madvise
+    begin, page = tensor.data_ptr(), mmap.PAGESIZE
+    end = (begin + tensor.nbytes) // page * page
+    for at in range(-(-begin // page) * page, end, _AT_ONCE):
+        if madvise(ctypes.c_void_p(at), ctypes.c_size_t(min(_AT_ONCE, end - at)), _POPULATE_WRITE):
+            return

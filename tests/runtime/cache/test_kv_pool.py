@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import pytest
 import torch
@@ -51,3 +52,15 @@ def test_layers_that_share_have_one_place() -> None:
     assert (
         pool.num_bytes == 15 * bytes_per_token(LAYERS, torch.bfloat16) == 15 * bytes_per_token(sharing, torch.bfloat16)
     )
+
+
+def test_a_pool_is_populated_once_and_beside_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr("runtime.kernels.huge_pages.populate", lambda tensor: taken.append(tensor.nbytes))
+    pool = KVPool(LAYERS, num_pages=4, page_size=2, dtype=torch.float32, device=torch.device("cpu"))
+    for _ in range(3):
+        pool.populate()
+    for thread in threading.enumerate():
+        if thread.name == "sgl-lite-pool":
+            thread.join()
+    assert sum(taken) == pool.num_bytes
