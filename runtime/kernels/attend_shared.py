@@ -51,24 +51,29 @@ def attend_shared(
     weights = np.zeros((ROWS_AT_ONCE, pitch), keys.dtype)
     sums = np.empty((ROWS_AT_ONCE, _COLUMNS), np.float32)
     masses = np.empty(ROWS_AT_ONCE, np.float32)
+    askers, places = np.empty(ROWS_AT_ONCE, np.int64), np.empty(ROWS_AT_ONCE, np.int64)
+    all_lse = lse.reshape(rows * num_heads)
     for kv_head in range(num_kv_heads):
         _lay_out(keys, values, slots, kv_head * dim, key_panels, value_panels)
+        row, head = 0, kv_head * group
         for first in range(0, rows * group, ROWS_AT_ONCE):
             together = min(ROWS_AT_ONCE, rows * group - first)
             for r in range(together):
-                row, head = (first + r) // group, kv_head * group + (first + r) % group
+                askers[r], places[r] = row, row * num_heads + head
                 for d in range(0, dim, LANES):
                     store(asked, r * dim + d, load(query, row * stride + head * dim + d))
-            seen = _seen(count, rows, (first + together - 1) // group, causal)  # by the last of these rows
+                head += 1
+                if head == (kv_head + 1) * group:
+                    row, head = row + 1, kv_head * group
+            seen = _seen(count, rows, askers[together - 1], causal)
             covered = (seen + _COLUMNS - 1) // _COLUMNS * _COLUMNS
             lines = dim // step
             for panel in range(0, covered // LANES, 2):
                 at = panel * lines * key_panels.shape[2]
                 twelve_rows(asked, 0, dim, key_panels, at, lines, lines, scores, panel * LANES, pitch)
             for r in range(together):
-                row, head = (first + r) // group, kv_head * group + (first + r) % group
-                own = _seen(count, rows, row, causal)
-                lse[row, head], masses[r] = softmax(scores, r, own, scaling, weights)
+                own = _seen(count, rows, askers[r], causal)
+                all_lse[places[r]], masses[r] = softmax(scores, r, own, scaling, weights)
                 for j in range((own + LANES - 1) // LANES * LANES, covered, LANES):
                     store(weights, r * pitch + j, fill(np.float32(0)))
             for column in range(0, dim, _COLUMNS):
@@ -76,8 +81,7 @@ def attend_shared(
                 apart = value_panels.shape[1]
                 twelve_rows(weights, 0, pitch, value_panels, at, apart, covered // step, sums, 0, _COLUMNS)
                 for r in range(together):
-                    row, head = (first + r) // group, kv_head * group + (first + r) % group
-                    to = (row * num_heads + head) * dim + column
+                    to = places[r] * dim + column
                     share = fill(np.float32(1) / masses[r])
                     store(out, to, multiply(load(sums, r * _COLUMNS), share))
                     store(out, to + LANES, multiply(load(sums, r * _COLUMNS + LANES), share))

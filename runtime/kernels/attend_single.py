@@ -26,6 +26,7 @@ from runtime.kernels.vector import (
     multiply_add,
     pointer_to,
     power_of_two,
+    power_of_two_roughly,
     store,
     total,
     touch,
@@ -141,7 +142,8 @@ def softmax(scores: Any, head: int, length: int, scaling: float, weights: Any) -
     factors, most = fill(factor), fill(-largest * factor)
     sums = fill(np.float32(0))
     for j in range(0, whole, LANES):
-        weight = power_of_two(multiply_add(load(scores, begin + j), factors, most))
+        power = multiply_add(load(scores, begin + j), factors, most)
+        weight = power_of_two_roughly(power) if weights.itemsize == 2 else power_of_two(power)
         store(weights, begin + j, weight)
         sums = add(sums, weight)
     mass = total(sums)

@@ -60,7 +60,9 @@ class DecoderOps(Protocol):
 class Linear(Protocol):
     """One of `PanelLinear`, `PackedLinear`."""
 
-    def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor: ...
+    def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """With `residual`: the sum with it, perhaps in its place."""
+        ...
 
 
 class MergedAttention(Protocol):
@@ -171,6 +173,7 @@ class DenseDecoder:
             last = layer is self._layers[-1] and len(rows) < x.shape[0]  # of other tokens only keys and values are left
             attended = attention.attend_merged(layer.attention, qkv, cos, sin, rows if last else None)
             x = x[rows] if last else x
+            del qkv  # or it would be kept until the next layer has its own
             x = layer.output.forward(attended, x)
             x = layer.down.forward(layer.gate(ops.rms_norm(x, layer.post_norm, epsilon)), x)
         return ops.rms_norm(x, self._weights.final_norm, epsilon)

@@ -34,10 +34,12 @@ class PanelLinear:
         self._arrays = (array_of(layout), self._bias.numpy())
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
-        """With `residual` [rows, out]: the sum with it."""
+        """With `residual` [rows, out], of a weight that fills its panels: the sum with it, in its place."""
+        if residual is not None:
+            panels.multiply(array_of(x), *self._arrays, array_of(residual), False, array_of(residual))
+            return residual
         out = x.new_empty(x.shape[0], self._padded, dtype=self._dtype)
-        added = self._nothing if residual is None else array_of(residual)
-        panels.multiply(array_of(x), *self._arrays, added, False, array_of(out))
+        panels.multiply(array_of(x), *self._arrays, self._nothing, False, array_of(out))
         return out if self._outputs == self._padded else out[:, : self._outputs].contiguous()
 
     def gate(self, x: torch.Tensor) -> torch.Tensor:
