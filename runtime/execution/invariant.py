@@ -85,7 +85,7 @@ class InvariantRunner:
     def _forward_block(self, rows: Sequence[ScheduledRequest]) -> torch.Tensor:
         """Logits of these rows; the whole block's are computed, for the head is a product too."""
         filled = (*rows, *[self._filler] * (self.block - len(rows)))
-        return self._runner.forward(ScheduledBatch(filled))[: len(rows)]
+        return self._runner.forward(ScheduledBatch(filled))[: len(rows)].clone()  # the next block may overwrite it
 
     def _rows_leave_no_trace(self, vocab_size: int) -> bool:
         """Whether the tokens of a text give the same bits at other places in a block, and before other tokens."""

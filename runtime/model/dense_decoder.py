@@ -27,7 +27,7 @@ from runtime.kernels.contract import AttentionLayer
 from runtime.kernels.cpu_ops import array_of
 from runtime.model.decoder_weights import DecoderWeights, fit_panels
 from runtime.model.packed_linear import PackedLinear
-from runtime.model.panel_linear import PanelLinear
+from runtime.model.panel_linear import PanelLinear, Scratch
 
 _LAYER_PARTS = {"input_layernorm", "post_attention_layernorm", "self_attn", "mlp"}
 _ATTENTION_PARTS = {"q_proj", "k_proj", "v_proj", "o_proj"}
@@ -114,9 +114,10 @@ class DenseDecoder:
         # Every weight is copied before any is packed: then the checkpoint's file is no longer mapped into memory.
         weights = self._weights = DecoderWeights(model, in_panels)
         if in_panels:
-            self._head: Linear = PanelLinear(weights.head, None, weights.num_tokens, torch.float32)
+            self._head: Linear = PanelLinear(weights.head, None, weights.num_tokens, torch.float32, Scratch())
         else:
             self._head = PackedLinear(weights.head, None, pack)
+        self._qkv, self._gated = Scratch(), Scratch()
         self._layers = [self._layer(layer, i) for i, layer in enumerate(decoder.layers)]
         self._scalings = np.array([layer.attention.scaling for layer in self._layers])
         self._windows = [layer.attention.sliding_window for layer in self._layers]
@@ -149,7 +150,7 @@ class DenseDecoder:
         embeddings: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """input_ids [1, T], position_ids [1, T] or [3, 1, T]; logits [len(rows), vocab] of these tokens, in the model's
-        dtype, or float32 from panels.
+        dtype, or float32 from panels. The next call may overwrite them.
 
         embeddings: [T, width], where they are not those of `input_ids`; may be overwritten.
         """
@@ -173,7 +174,6 @@ class DenseDecoder:
             last = layer is self._layers[-1] and len(rows) < x.shape[0]  # of other tokens only keys and values are left
             attended = attention.attend_merged(layer.attention, qkv, cos, sin, rows if last else None)
             x = x[rows] if last else x
-            del qkv  # or it would be kept until the next layer has its own
             x = layer.output.forward(attended, x)
             x = layer.down.forward(layer.gate(ops.rms_norm(x, layer.post_norm, epsilon)), x)
         return ops.rms_norm(x, self._weights.final_norm, epsilon)
@@ -230,18 +230,20 @@ class DenseDecoder:
             attention=layer.self_attn.paged_attention,
             input_norm=weights.norms[index, 0],
             post_norm=weights.norms[index, 1],
-            qkv=self._linear(weights.qkv[index], weights.biases[index]),
+            qkv=self._linear(weights.qkv[index], weights.biases[index], self._qkv),
             output=self._linear(weights.output[index]),
             gate=self._gate(weights.gate_up[index]),
             down=self._linear(weights.down[index]),
         )
 
-    def _linear(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Linear:
-        return PanelLinear(weight, bias) if self._weights.in_panels else PackedLinear(weight, bias, self._pack)
+    def _linear(self, weight: torch.Tensor, bias: torch.Tensor | None = None, scratch: Scratch | None = None) -> Linear:
+        if self._weights.in_panels:
+            return PanelLinear(weight, bias, scratch=scratch)
+        return PackedLinear(weight, bias, self._pack)
 
     def _gate(self, weight: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
         if self._weights.in_panels:
-            return PanelLinear(weight, None).gate
+            return PanelLinear(weight, None, scratch=self._gated).gate
         linear = self._linear(weight)
         return lambda x: self._ops.silu_multiply(linear.forward(x))
 

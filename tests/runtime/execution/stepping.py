@@ -75,7 +75,7 @@ class Hand:
                     history=TokenHistory(np.array(request.tokens, dtype=np.int64), len(request.tokens), 0),
                 )
             )
-        rows = self.runner.forward(ScheduledBatch(tuple(scheduled)))
+        rows = self.runner.forward(ScheduledBatch(tuple(scheduled))).clone()  # the next step may overwrite them
         assert rows.shape[0] == sum(count for _, count in shares)
         assert rows.dtype == torch.float32
         for request, count in shares:
