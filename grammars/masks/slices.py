@@ -1,4 +1,5 @@
-"""What a vocabulary does inside a lexeme: computed once, kept with the vocabulary, shared by all its grammars.
+"""What a vocabulary does inside a lexeme: computed once, kept with the vocabulary, shared by all its grammars. With it,
+what each grammar would keep that is as large as a vocabulary, so that there is one bound for all.
 
 Constraints are unknown here: a slice is found by the key that an automaton gives it (`ByteAutomaton.slice_key`).
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from grammars.masks.token_trie import TokenTrie
 
 _KEPT = 256
 _FORESTS_KEPT = 64
+_LANDINGS_KEPT, _TIGHT_KEPT = 32, 512
 
 Value = TypeVar("Value")
 
@@ -37,6 +39,17 @@ class Slice:
     inside: tuple[bytes, ...]
     leaving: TokenTrie
     exits: tuple[bytes, ...]
+
+
+class Landings(NamedTuple):
+    """Where the tokens of one state's mask lead, and what is known to be needed from there."""
+
+    costs: NDArray[np.int64]
+    """[slots] tokens of a known completion, IMPOSSIBLE where none is known or the slot is free"""
+    states: NDArray[np.int64]
+    """[slots] the states"""
+    landing: NDArray[np.int32]
+    """[tokens] slot of the state after the token, -1 where it is not alive"""
 
 
 class Kept(Generic[Value]):
@@ -70,3 +83,7 @@ class SliceStore:
         """those of `Slice.leaving`, by the nodes that leave"""
         self.wide: Kept[bool] = Kept(64 * _KEPT)
         """the keys for which a wide walk was made"""
+        self.landings: Kept[Landings] = Kept(_LANDINGS_KEPT)
+        """of states, by grammar and state: as large as the vocabulary, and seldom asked for again"""
+        self.tight: Kept[NDArray[np.int32]] = Kept(_TIGHT_KEPT)
+        """masks within a budget, by grammar, state and budget"""

@@ -6,12 +6,12 @@ the state is accepting. Requests are unknown here. Rows that are handed out are 
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from grammars.masks import kernels as kernel
 from grammars.masks.completions import Completions
 from grammars.masks.forced import ForcedText
 from grammars.masks.row_memo import Packed, RowMemo, write_row
+from grammars.masks.slices import Landings
 from grammars.masks.transitions import Transitions
 from grammars.masks.trie_walk import TrieWalk
 from grammars.vocabulary import Vocabulary
@@ -33,10 +34,9 @@ ENDED = -1
 
 _AUTOMATA_LOCK = threading.RLock()
 """One for all: automata may share parts, such as a regular language that two schemas name"""
-_LANDINGS_KEPT = 8
 _UNSETTLED = 32
 """Tokens that a state may need beyond its witness while it does not know what has been written"""
-_TIGHT_ROWS_KEPT = 512
+_NUMBERS = itertools.count()
 _STEPS_KEPT, _STEP_BYTES = 20_000, 250
 """Steps over tokens that are remembered, and what one takes"""
 
@@ -45,17 +45,6 @@ def allow(row: Row, token: int) -> None:
     """Set the bit of one token."""
     bit = token & 31
     row[token >> 5] |= np.int32(1 << bit if bit < 31 else -(1 << 31))
-
-
-class _Landings(NamedTuple):
-    """Where the tokens of one state's mask lead, and what is known to be needed from there."""
-
-    costs: NDArray[np.int64]
-    """[slots] tokens of a known completion, IMPOSSIBLE where none is known or the slot is free"""
-    states: NDArray[np.int64]
-    """[slots] the states"""
-    landing: NDArray[np.int32]
-    """[tokens] slot of the state after the token, -1 where it is not alive"""
 
 
 class TokenMasks:
@@ -76,8 +65,7 @@ class TokenMasks:
         """state -> tokens left from which on its mask needs no thought of the budget"""
         self._counted: set[int] = set()
         """states whose number in `_loose` counts tokens; the others' counts bytes, which is soon done"""
-        self._landings: OrderedDict[int, _Landings] = OrderedDict()
-        self._tight: OrderedDict[tuple[int, int], Row] = OrderedDict()
+        self._number = next(_NUMBERS)
 
     @property
     def nbytes(self) -> int:
@@ -150,12 +138,9 @@ class TokenMasks:
                 self._loose[state] = 1 + self._most_after(state, self.completions.tokens)
             if tokens >= self._loose[state]:
                 return self.row(state)
-            row = self._tight.get((state, tokens))
-            if row is None:
-                row = self._tight[state, tokens] = self._make_tight(state, tokens)
-                if len(self._tight) > _TIGHT_ROWS_KEPT:
-                    self._tight.popitem(last=False)
-            return row
+            kept, key = self.vocabulary.slices.tight, (self._number, state, tokens)
+            row = kept.find(key)
+            return kept.add(key, self._make_tight(state, tokens)) if row is None else row
 
     def advance(self, state: int, token: int) -> int:
         """The state after `token`, DEAD if it is not allowed. End tokens are not looked at."""
@@ -267,14 +252,13 @@ class TokenMasks:
         self._allow_end(state, row)
         return row
 
-    def _landings_of(self, state: int) -> _Landings:
-        found = self._landings.get(state)
+    def _landings_of(self, state: int) -> Landings:
+        kept, key = self.vocabulary.slices.landings, (self._number, state)
+        found = kept.find(key)
         if found is None:
             keys, landing = self._walk.landing_of_tokens(state)
             costs = np.full(len(keys), kernel.IMPOSSIBLE, dtype=np.int64)
             for slot in np.flatnonzero(keys != kernel.EMPTY_KEY):
                 costs[slot] = self.completions.tokens(int(keys[slot]))
-            found = self._landings[state] = _Landings(costs, keys, landing)
-            if len(self._landings) > _LANDINGS_KEPT:
-                self._landings.popitem(last=False)
+            found = kept.add(key, Landings(costs, keys, landing))
         return found

@@ -44,7 +44,7 @@ EVERYTHING: Reach = (1 << 40, None)
 """Sees as far as no limit does; but what has a limit is not cut into segments."""
 MIN_SAVED_BYTES = 1 << 20
 """A segment or a block is worth its calls, and a merge, if it spares a layer at least so many bytes of keys and values
-from being read again.
+from being read again. A fourth of it where kernels are torch's: there, what is read again is copied first.
 """
 
 
@@ -69,7 +69,9 @@ class CpuAttention:
         sinks: torch.Tensor | None,
     ) -> torch.Tensor:
         token_bytes = layer.num_kv_heads * (layer.key_dim + layer.value_dim) * keys.itemsize
-        plan = self._plan((layer.sliding_window, layer.chunk_size), -(-MIN_SAVED_BYTES // token_bytes))
+        if not _compiled(self._ops, layer, query, keys, values):
+            token_bytes *= 4
+        plan = self._plan((layer.sliding_window, layer.chunk_size), max(1, MIN_SAVED_BYTES // token_bytes))
         if plan.whole is not None and sinks is None:
             return plan.whole.attend(layer, query, keys, values)[0].to(query.dtype)
         shape = (query.shape[0], layer.num_heads, layer.value_dim)
@@ -141,8 +143,8 @@ class _Plan:
                 self.own.append(_Causal.of(block, ops))
             else:
                 self._add_spans(block, ops)
-        alone_here = len(self.own) == 1 and not self.more and self.own[0].rows == slice(0, num_rows)
-        self.whole = self.own[0] if alone_here else None
+        is_one = len(self.own) == 1 and not self.more and self.own[0].rows == slice(0, num_rows)
+        self.whole = self.own[0] if is_one else None
 
     def _add_spans(self, block: Block, ops: CpuOps) -> None:
         """Where images see each other, what is cached and what is new are apart."""
@@ -158,18 +160,16 @@ class _Shared:
     """Rows that all see the same slots whole."""
 
     rows: Index
-    num_rows: int
     slots: NDArray[np.int64]
     index: Index
     ops: CpuOps
 
     @classmethod
     def of(cls, segment: Segment, ops: CpuOps) -> _Shared:
-        slots = segment.slots
-        return cls(_index(segment.rows), len(segment.rows), slots, _index(slots), ops)
+        return cls(_index(segment.rows), segment.slots, _index(segment.slots), ops)
 
     def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
-        if layer.softcap is None and self.ops.attends_single(query, keys, values):
+        if _compiled(self.ops, layer, query, keys, values):
             return self.ops.attend_shared(query, keys, values, self.slots, layer.scaling)
         return attend_all(layer, query, _take(keys, self.index), _take(values, self.index))
 
@@ -196,7 +196,7 @@ class _Padded:
         return cls(_index(group.rows), num_rows, _index(group.slots.reshape(-1)), bias, group, ops, alone)
 
     def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
-        if layer.softcap is None and self.ops.attends_single(query, keys, values):
+        if _compiled(self.ops, layer, query, keys, values):
             own = np.arange(self.num_rows)
             group = self.group
             return self.ops.attend_single(
@@ -224,7 +224,6 @@ class _Causal:
     own."""
 
     rows: slice
-    num_rows: int
     slots: NDArray[np.int64]
     before: Index | None
     new: Index
@@ -232,12 +231,12 @@ class _Causal:
 
     @classmethod
     def of(cls, block: Block, ops: CpuOps) -> _Causal:
-        count, cached = block.end - block.begin, block.start - block.first_key
+        cached = block.start - block.first_key
         before = _index(block.slots[:cached]) if cached else None
-        return cls(slice(block.begin, block.end), count, block.slots, before, _index(block.slots[cached:]), ops)
+        return cls(slice(block.begin, block.end), block.slots, before, _index(block.slots[cached:]), ops)
 
     def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
-        if layer.softcap is None and self.ops.attends_single(query, keys, values):
+        if _compiled(self.ops, layer, query, keys, values):
             return self.ops.attend_shared(query, keys, values, self.slots, layer.scaling, causal=True)
         part = attend_causal(layer, query, _take(keys, self.new), _take(values, self.new))
         if self.before is None:
@@ -254,7 +253,6 @@ class _Masked:
     """Rows of one request that see some of the slots."""
 
     rows: slice
-    num_rows: int
     slots: Index
     mask: torch.Tensor
 
@@ -262,10 +260,17 @@ class _Masked:
     def of(cls, block: Block, reach: Reach) -> _Masked:
         count = block.end - block.begin
         mask = visible(*reach, block.start, count, len(block.slots), block.first_key, block.spans, block.over_windows)
-        return cls(slice(block.begin, block.end), count, _index(block.slots), mask)
+        return cls(slice(block.begin, block.end), _index(block.slots), mask)
 
     def attend(self, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Part:
         return attend_masked(layer, query, _take(keys, self.slots), _take(values, self.slots), self.mask)
+
+
+def _compiled(
+    ops: CpuOps, layer: AttentionLayer, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+) -> bool:
+    """Whether there are compiled kernels for it."""
+    return layer.softcap is None and ops.attends_single(query, keys, values)
 
 
 def _index(numbers: NDArray[np.int64]) -> Index:
