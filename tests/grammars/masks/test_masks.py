@@ -13,6 +13,7 @@ from grammars import apply_masks, likeliest_allowed
 from grammars.automaton import ByteAutomaton, pack
 from grammars.compose.texts import TextsAutomaton
 from grammars.limits import DEFAULT_LIMITS
+from grammars.masks import slices
 from grammars.masks.row_memo import RowMemo
 from grammars.masks.token_mask import TokenMasks
 from grammars.masks.token_trie import TokenTrie
@@ -87,6 +88,23 @@ def test_equal_rows_are_stored_once_and_memory_is_bounded() -> None:
     assert len({id(row) for row in rows[50:60]}) == 1
     assert len(masks._memo.rows) < 200
     assert all(np.array_equal(row, rows[20]) for row in rows[20:])
+
+
+def test_grammars_of_a_vocabulary_share_a_bound_but_no_masks_within_a_budget() -> None:
+    vocabulary = toy_vocabulary()
+    automata = [ToyLists(1), ToyLists(2), ToyLists(3), TextsAutomaton(["bcbc", 'a"', "aé"]), TextsAutomaton(["bca"])]
+    together = [TokenMasks(automaton, vocabulary, DEFAULT_LIMITS) for automaton in automata]
+    alone = [TokenMasks(automaton, toy_vocabulary(), DEFAULT_LIMITS) for automaton in automata]
+    tight = 0
+    for budget in range(1, 9):
+        for place in range(12):  # in turns, so that equal states of other grammars come between
+            for one, other, automaton in zip(together, alone, automata, strict=True):
+                state = reachable_states(automaton, vocabulary, 12)[place]
+                within = one.row_within(state, budget)
+                assert np.array_equal(within, other.row_within(state, budget))
+                tight += not np.array_equal(within, one.row(state))
+    assert tight > 50
+    assert len(vocabulary.slices.landings._values) <= slices._LANDINGS_KEPT
 
 
 def test_many_threads_get_the_same_masks() -> None:
