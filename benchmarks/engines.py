@@ -328,6 +328,9 @@ def main() -> None:
         make_model(path)
     found: dict[str, list[dict[str, Row]]] = {name: [] for name in options.engines.split(",")}
     pythons = {"vllm": options.vllm_python, "llama.cpp": options.llamacpp_python}
+    for name, flag in (("vllm", "--vllm-python"), ("llama.cpp", "--llamacpp-python")):
+        if name in found and not pythons[name]:
+            parser.error(f"--engines {name} needs {flag}, the interpreter that has it")
     if "llama.cpp" in found:
         subprocess.run([pythons["llama.cpp"], "-m", "benchmarks.llamacpp", str(path)], check=True)
     for round_ in range(options.rounds):

@@ -1,6 +1,6 @@
 """llama.cpp as an engine of `benchmarks.engines`: its own batches, a step for all sequences at once, greedy.
 
-In come prompts of token ids, out go texts and counts. What prompts begin with in common is computed once and copied
+In come prompts of token ids; what is drawn is not kept. What prompts begin with in common is computed once and copied
 between sequences, as llama.cpp's server does. Needs llama-cpp-python and gguf, which the environment of the other
 engines need not have.
 

@@ -37,6 +37,7 @@ _AUTOMATA_LOCK = threading.RLock()
 _UNSETTLED = 32
 """Tokens that a state may need beyond its witness while it does not know what has been written"""
 _NUMBERS = itertools.count()
+"""By which the vocabulary tells apart what it keeps for each; an `id` would be given out again"""
 _STEPS_KEPT, _STEP_BYTES = 20_000, 250
 """Steps over tokens that are remembered, and what one takes"""
 
